@@ -1,0 +1,1 @@
+"""Image inpainting with a pyramid generator: structure first, detail next."""

@@ -1,0 +1,78 @@
+"""Images and masks between the edges (uint8) and the network ([-1, 1]), and up and down the pyramid.
+
+Conventions that hold everywhere: images are `[B, H, W, 3]` RGB, masks `[B, H, W, 1]` with 1 = hole;
+a pyramid is a tuple with the coarsest level first.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from pgi.layers.resize import halve_max, halve_mean
+
+
+def to_float(image: tf.Tensor) -> tf.Tensor:
+    """uint8 in [0, 255] to float32 in [-1, 1]."""
+    return tf.cast(image, tf.float32) / 127.5 - 1.0
+
+
+def to_uint8(image: tf.Tensor) -> tf.Tensor:
+    """Float in [-1, 1] to uint8 in [0, 255]; values outside are clipped.
+
+    The exact inverse of `to_float` for every uint8 value.
+    """
+    return tf.cast(tf.round((tf.clip_by_value(image, -1.0, 1.0) + 1.0) * 127.5), tf.uint8)
+
+
+def complete(image: tf.Tensor, prediction: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """The prediction in the hole, the image elsewhere: the only place where anything is pasted.
+
+    Args:
+        image: `[B, H, W, C]`.
+        prediction: `[B, H, W, C]`, of the image's type.
+        mask: `[B or 1, H, W, 1]`, 1 = hole.
+
+    Returns:
+        `[B, H, W, C]`. Known pixels are bit-identical to the image's, even under a prediction that
+        is not finite.
+
+    Source: [29]. Departs from it: nothing.
+    """
+    return tf.where(mask > 0.5, prediction, image)
+
+
+def remove_hole(image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """The image with 0 (mid-grey) in the hole: what a network may see of it.
+
+    Args:
+        image: `[B, H, W, C]`.
+        mask: `[B or 1, H, W, 1]`, 1 = hole.
+
+    Returns:
+        `[B, H, W, C]`.
+
+    Source: [29]. Departs from it: nothing.
+    """
+    return complete(image, tf.zeros_like(image), mask)
+
+
+def pyramids(
+    image: tf.Tensor, mask: tf.Tensor, levels: int
+) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
+    """Halves image and mask gradually, `levels - 1` times.
+
+    Args:
+        image: `[B, H, W, C]`, H and W multiples of `2 ** (levels - 1)`.
+        mask: `[B, H, W, 1]`, 1 = hole.
+        levels: number of levels, at least 1.
+
+    Returns:
+        The images and the masks, each a tuple of `levels` tensors, coarsest first.
+
+    Source: section 3.1.1. Departs from it: nothing; 2x2 mean and maximum are ours.
+    """
+    images, masks = [image], [mask]
+    for _ in range(levels - 1):
+        images.append(halve_mean(images[-1]))
+        masks.append(halve_max(masks[-1]))
+    return tuple(reversed(images)), tuple(reversed(masks))

@@ -1,0 +1,73 @@
+"""Gated convolution, the building block of both networks of a sub-generator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+
+class GatedConv2D(keras.layers.Conv2D):
+    """Convolution whose second half of output channels gates the first half.
+
+    `activation(features) * sigmoid(gates)`, SAME-padded. As in [29], `filters` counts the channels
+    of the convolution: the layer returns `filters // 2`.
+
+    Input `[B, H, W, C]`, output `[B, ceil(H / strides), ceil(W / strides), filters // 2]`.
+
+    Args:
+        filters: channels of the convolution, even: features first, gates second.
+        kernel_size: side of the kernel in pixels.
+        strides: step in pixels.
+        dilation_rate: distance of the kernel's taps in pixels.
+        activation: of the features: a name or a function.
+        kernel_initializer: a name or a `keras.initializers.Initializer`.
+        **kwargs: of `keras.layers.Layer` (`name`, `dtype`).
+
+    Raises:
+        ValueError: `filters` is odd.
+
+    Source: [29], equation 2. Departs from it: nothing.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 3,
+        strides: int = 1,
+        dilation_rate: int = 1,
+        activation: Any = "elu",
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
+        if filters % 2:
+            raise ValueError(f"filters must be even (features and gates), got {filters}")
+        super().__init__(
+            filters,
+            kernel_size,
+            strides=strides,
+            padding="same",
+            dilation_rate=dilation_rate,
+            kernel_initializer=kernel_initializer,
+            **kwargs,
+        )
+        self.feature_activation = keras.activations.get(activation)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        # Not Conv2D.call: it would hold the result against the shape after gating.
+        outputs = tf.nn.bias_add(self.convolution_op(inputs, self.kernel), self.bias)
+        features, gates = tf.split(outputs, 2, axis=-1)
+        return self.feature_activation(features) * tf.sigmoid(gates)
+
+    def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
+        shape = super().compute_output_shape(input_shape).as_list()
+        return tf.TensorShape([*shape[:-1], self.filters // 2])
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        arguments = ("filters", "kernel_size", "strides", "dilation_rate", "kernel_initializer")
+        return {
+            **{key: config[key] for key in ("name", "trainable", "dtype", *arguments)},
+            "activation": keras.activations.serialize(self.feature_activation),
+        }

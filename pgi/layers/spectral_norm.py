@@ -1,0 +1,58 @@
+"""Spectrally normalised convolution, the building block of the discriminators.
+
+The wrappers that Keras and TensorFlow Addons ship overwrite the stored kernel at every call and
+pass no gradient through sigma. Here the kernel stays the free parameter that the optimiser knows,
+and the convolution runs with a normalised copy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+
+class SpectralNormConv2D(keras.layers.Conv2D):
+    """Convolution with the kernel `W / sigma(W)`, where sigma is W's largest singular value.
+
+    W is the kernel as a matrix `[kh * kw * in, out]`. Each call takes one power iteration from the
+    stored vector `u` (`[1, out]`) and differentiates through all of it. Only a call with
+    `training=True` stores the new `u`: that is the discriminator's own update.
+
+    Input `[B, H, W, C]`, output as of `keras.layers.Conv2D`, whose arguments it takes.
+
+    Source: [29] and the spectral normalisation that it cites. Departs from it: nothing.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        # Every replica computes the same u from the same W: each keeps its own, none need agree.
+        self.u = self.add_weight(
+            name="u",
+            shape=[1, self.filters],
+            initializer=keras.initializers.RandomNormal(stddev=1.0),
+            trainable=False,
+            dtype=tf.float32,
+            experimental_autocast=False,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        outputs = super().call(inputs)
+        if training:
+            self.u.assign(self._power_iteration(self.kernel)[0])
+        return outputs
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        _, sigma = self._power_iteration(kernel)
+        return super().convolution_op(inputs, kernel / tf.cast(sigma, kernel.dtype))
+
+    def _power_iteration(self, kernel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """One iteration from the stored u: the new u `[1, out]` and sigma, in float32."""
+        matrix = tf.reshape(tf.cast(kernel, tf.float32), [-1, self.filters])
+        v = tf.math.l2_normalize(tf.matmul(self.u, matrix, transpose_b=True))
+        image = tf.matmul(v, matrix)
+        u = tf.math.l2_normalize(image)
+        return u, tf.reduce_sum(image * u)

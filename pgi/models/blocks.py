@@ -1,0 +1,112 @@
+"""What the coarse and the refine network share: their initialiser, dilated stack and decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+from pgi.layers.gated_conv import GatedConv2D
+from pgi.layers.resize import double_nearest
+
+# The reference numbers its dilated layers from here: conv7_atrous, xconv7_atrous.
+_FIRST_DILATED = 7
+
+
+def check_arguments(width: int, dilation_rates: Sequence[int]) -> None:
+    """Refuses what no network can be built from.
+
+    Raises:
+        ValueError: `width` is no positive multiple of 4, or a dilation rate is below 1.
+    """
+    if width < 4 or width % 4:
+        raise ValueError(f"width must be a positive multiple of 4, got {width}")
+    if not dilation_rates or min(dilation_rates) < 1:
+        raise ValueError(f"dilation_rates must be one or more rates >= 1, got {dilation_rates}")
+
+
+def initializer(kind: str, gated: bool) -> keras.initializers.Initializer:
+    """A fresh kernel initialiser, one a layer.
+
+    Args:
+        kind: "glorot_uniform", [29]'s library default, or "gated_he": normal with standard
+            deviation 2.3 / sqrt(fan in) for gated convolutions and 1 / sqrt(fan in) for the two
+            output ones, which keeps the signal's energy from layer to layer.
+        gated: whether the layer is a gated convolution.
+
+    Raises:
+        ValueError: `kind` is neither.
+    """
+    if kind == "glorot_uniform":
+        return keras.initializers.GlorotUniform()
+    if kind == "gated_he":
+        scale = 2.3**2 if gated else 1.0
+        return keras.initializers.VarianceScaling(scale, "fan_in", "untruncated_normal")
+    raise ValueError(f'kernel_initializer must be "glorot_uniform" or "gated_he", got "{kind}"')
+
+
+def gated_layers(kernel_initializer: str) -> Any:
+    """`GatedConv2D` as one network builds it: call with filters, then anything else by name."""
+
+    def layer(filters: int, **kwargs: Any) -> GatedConv2D:
+        return GatedConv2D(
+            filters, kernel_initializer=initializer(kernel_initializer, gated=True), **kwargs
+        )
+
+    return layer
+
+
+def dilated_stack(gated: Any, filters: int, rates: Sequence[int], prefix: str) -> list[GatedConv2D]:
+    """One gated convolution a dilation rate, named as in the reference."""
+    return [
+        gated(filters, dilation_rate=rate, name=f"{prefix}{index}_atrous")
+        for index, rate in enumerate(rates, _FIRST_DILATED)
+    ]
+
+
+class Decoder(keras.layers.Layer):
+    """The last seven layers of either network: features at a quarter of the side to an image.
+
+    Input `[B, H, W, C]` features, output `[B, 4H, 4W, 3]` in (-1, 1).
+
+    Args:
+        width: the sub-generator's width.
+        kernel_initializer: see `initializer`.
+        prefix: "conv" or "allconv", the reference's names.
+        **kwargs: of `keras.layers.Layer`.
+
+    Source: [29]. Departs from it: nothing.
+    """
+
+    def __init__(self, width: int, kernel_initializer: str, prefix: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        gated = gated_layers(kernel_initializer)
+        self.conv11 = gated(4 * width, name=f"{prefix}11")
+        self.conv12 = gated(4 * width, name=f"{prefix}12")
+        self.conv13 = gated(2 * width, name=f"{prefix}13_upsample")
+        self.conv14 = gated(2 * width, name=f"{prefix}14")
+        self.conv15 = gated(width, name=f"{prefix}15_upsample")
+        self.conv16 = gated(width // 2, name=f"{prefix}16")
+        self.conv17 = keras.layers.Conv2D(
+            3,
+            3,
+            padding="same",
+            activation="tanh",
+            kernel_initializer=initializer(kernel_initializer, gated=False),
+            name=f"{prefix}17",
+        )
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        x = self.conv12(self.conv11(features))
+        x = self.conv14(self.conv13(double_nearest(x)))
+        x = self.conv16(self.conv15(double_nearest(x)))
+        return self.conv17(x)
+
+
+def run(layers: Sequence[keras.layers.Layer], x: tf.Tensor) -> tf.Tensor:
+    """The layers, one after another."""
+    for layer in layers:
+        x = layer(x)
+    return x

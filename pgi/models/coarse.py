@@ -1,0 +1,64 @@
+"""The coarse network G_n^c: a first, smooth guess at what is in the hole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+from pgi.models.blocks import Decoder, check_arguments, dilated_stack, gated_layers, run
+
+
+class CoarseNetwork(keras.layers.Layer):
+    """Encoder to a quarter of the side, dilated convolutions there, decoder back.
+
+    Called as `image, features = coarse(masked_image, mask, lower_features=None)`:
+    `masked_image` `[B, H, W, 3]` in [-1, 1], 0 in the hole; `mask` `[B, H, W, 1]`, 1 = hole; H and W
+    multiples of 4. `lower_features` `[B, H/4, W/4, 2 * width]` are added after the dilated
+    convolutions. Returns the image `[B, H, W, 3]` in (-1, 1), hole and known pixels alike, and the
+    features `[B, H/4, W/4, 2 * width]` that the decoder reads.
+
+    Args:
+        width: filters of the first gated convolution, a multiple of 4.
+        dilation_rates: one dilated convolution each.
+        kernel_initializer: "glorot_uniform" or "gated_he".
+        **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: an argument breaks its rule.
+
+    Source: [29]; dilation of section 3.1.3. Departs from it: nothing.
+    """
+
+    def __init__(
+        self,
+        width: int = 48,
+        dilation_rates: Sequence[int] = (2, 4, 8, 16),
+        kernel_initializer: str = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_arguments(width, dilation_rates)
+        gated = gated_layers(kernel_initializer)
+        self.encoder = [
+            gated(width, kernel_size=5, name="conv1"),
+            gated(2 * width, strides=2, name="conv2_downsample"),
+            gated(2 * width, name="conv3"),
+            gated(4 * width, strides=2, name="conv4_downsample"),
+            gated(4 * width, name="conv5"),
+            gated(4 * width, name="conv6"),
+        ]
+        self.dilated = dilated_stack(gated, 4 * width, dilation_rates, "conv")
+        self.decoder = Decoder(width, kernel_initializer, "conv")
+
+    def call(
+        self, masked_image: tf.Tensor, mask: tf.Tensor, lower_features: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        mask = tf.cast(mask, masked_image.dtype)
+        x = tf.concat([masked_image, tf.ones_like(mask), mask], axis=-1)
+        features = run(self.dilated, run(self.encoder, x))
+        if lower_features is not None:
+            features += lower_features
+        return self.decoder(features), features

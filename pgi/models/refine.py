@@ -1,0 +1,93 @@
+"""The refine network G_n^r: redraws the pasted guess, with patches borrowed from what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from tensorflow import keras
+
+from pgi.layers.contextual_attention import contextual_attention
+from pgi.layers.resize import dimensions, nearest_align_corners
+from pgi.models.blocks import Decoder, check_arguments, dilated_stack, gated_layers, run
+
+
+class RefineFeatures(NamedTuple):
+    """Features of the two paths, each `[B, H/4, W/4, 2 * width]`, as the merge reads them."""
+
+    convolution: tf.Tensor
+    attention: tf.Tensor
+
+
+class RefineNetwork(keras.layers.Layer):
+    """A convolution path and an attention path side by side, merged and decoded.
+
+    Called as `image, features = refine(convolution_input, attention_input, mask,
+    lower_features=None)`: the two inputs `[B, H, W, 3]` in [-1, 1], pasted (they differ only under
+    the one-path fusions of Table 4); `mask` `[B, H, W, 1]`, 1 = hole; H and W multiples of 8.
+    `lower_features` are added after the dilated convolutions of the one path and after the
+    attention of the other. Returns the image `[B, H, W, 3]` in (-1, 1), hole and known pixels
+    alike, and the `RefineFeatures`.
+
+    Args:
+        width: filters of the first gated convolution, a multiple of 4.
+        dilation_rates: of the convolution path, one dilated convolution each.
+        kernel_initializer: "glorot_uniform" or "gated_he".
+        **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: an argument breaks its rule.
+
+    Source: [29]; dilation of section 3.1.3. Departs from it: nothing.
+    """
+
+    def __init__(
+        self,
+        width: int = 48,
+        dilation_rates: Sequence[int] = (2, 4, 8, 16),
+        kernel_initializer: str = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_arguments(width, dilation_rates)
+        gated = gated_layers(kernel_initializer)
+        self.convolution_encoder = [
+            gated(width, kernel_size=5, name="xconv1"),
+            gated(width, strides=2, name="xconv2_downsample"),
+            gated(2 * width, name="xconv3"),
+            gated(2 * width, strides=2, name="xconv4_downsample"),
+            gated(4 * width, name="xconv5"),
+            gated(4 * width, name="xconv6"),
+        ]
+        self.dilated = dilated_stack(gated, 4 * width, dilation_rates, "xconv")
+        self.attention_encoder = [
+            gated(width, kernel_size=5, name="pmconv1"),
+            gated(width, strides=2, name="pmconv2_downsample"),
+            gated(2 * width, name="pmconv3"),
+            gated(4 * width, strides=2, name="pmconv4_downsample"),
+            gated(4 * width, name="pmconv5"),
+            gated(4 * width, activation="relu", name="pmconv6"),
+        ]
+        self.attention_tail = [gated(4 * width, name="pmconv9"), gated(4 * width, name="pmconv10")]
+        self.decoder = Decoder(width, kernel_initializer, "allconv")
+
+    def call(
+        self,
+        convolution_input: tf.Tensor,
+        attention_input: tf.Tensor,
+        mask: tf.Tensor,
+        lower_features: RefineFeatures | None = None,
+    ) -> tuple[tf.Tensor, RefineFeatures]:
+        convolution = run(self.dilated, run(self.convolution_encoder, convolution_input))
+        attention = self._attend(run(self.attention_encoder, attention_input), mask)
+        if lower_features is not None:
+            convolution += lower_features.convolution
+            attention += lower_features.attention
+        features = RefineFeatures(convolution, attention)
+        merged = tf.concat([convolution, run(self.attention_tail, attention)], axis=-1)
+        return self.decoder(merged), features
+
+    def _attend(self, features: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        _, height, width, _ = dimensions(features)
+        return contextual_attention(features, features, nearest_align_corners(mask, height, width))

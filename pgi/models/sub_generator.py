@@ -1,0 +1,138 @@
+"""One level of the pyramid, G_n: a DeepFillv2 generator with a place for the level below.
+
+    masked image, mask -> coarse network -> coarse + upsampled lower result (eq. 3)
+        -> pasted into the image -> refine network -> pasted into the image
+
+The paper fuses images, before the refine network. Table 4 compares that with feeding only one of
+the refine network's two paths and with fusing features; all of these are options here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from tensorflow import keras
+
+from pgi.images import complete, remove_hole
+from pgi.layers.resize import dimensions, double_bilinear
+from pgi.models.coarse import CoarseNetwork
+from pgi.models.refine import RefineFeatures, RefineNetwork
+
+FUSIONS = (
+    "image",
+    "image_attention",
+    "image_convolution",
+    "feature_coarse",
+    "feature_refine",
+    "none",
+)
+
+
+class SubGeneratorOutput(NamedTuple):
+    """What a level makes, and what the level above may fuse.
+
+    Attributes:
+        coarse: `[B, H, W, 3]` in (-1, 1), raw result of the coarse network; the upsampled lower
+            result where the coarse network is dropped.
+        refined: `[B, H, W, 3]` in (-1, 1), raw result of the refine network.
+        completed: `[B, H, W, 3]` in [-1, 1], `refined` in the hole and the image elsewhere.
+        coarse_features: `[B, H/4, W/4, 2 * width]`; None where the coarse network is dropped.
+        refine_features: the two paths' `[B, H/4, W/4, 2 * width]`.
+    """
+
+    coarse: tf.Tensor
+    refined: tf.Tensor
+    completed: tf.Tensor
+    coarse_features: tf.Tensor | None
+    refine_features: RefineFeatures
+
+
+class SubGenerator(keras.layers.Layer):
+    """DeepFillv2 generator of one level, fused with the level below.
+
+    Called as `output = sub_generator(masked_image, mask, lower=None)`: `masked_image`
+    `[B, H, W, 3]` in [-1, 1], whose pixels under the mask change nothing; `mask` `[B or 1, H, W, 1]`,
+    1 = hole; H and W multiples of 8; `lower` the `SubGeneratorOutput` of the level below, at half
+    the height and width. Returns a `SubGeneratorOutput`.
+
+    Args:
+        width: filters of the first gated convolutions, a multiple of 4.
+        dilation_rates: of the coarse network and of the refine network's convolution path.
+        fusion: one of `FUSIONS`; how `lower` comes in. "image": its completed image is added to the
+            coarse result (eq. 3). "image_attention", "image_convolution": the same for one path of
+            the refine network, the other sees the coarse result alone. "feature_coarse",
+            "feature_refine": its features are added to this level's. "none": not at all.
+        drop_coarse: no coarse network (section 3.1.2): the upsampled lower result takes the place
+            of the sum. Needs a level below and fusion "image".
+        kernel_initializer: "glorot_uniform" or "gated_he".
+        **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: an argument breaks its rule, H or W is no multiple of 8, or `lower` is missing
+            where the coarse network is dropped.
+
+    Source: sections 3.1.1 to 3.1.3, equations 1 to 3, Table 4, [29]. Departs from it: nothing.
+    """
+
+    def __init__(
+        self,
+        width: int = 48,
+        dilation_rates: Sequence[int] = (2, 4, 8, 16),
+        fusion: str = "image",
+        drop_coarse: bool = False,
+        kernel_initializer: str = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if fusion not in FUSIONS:
+            raise ValueError(f'fusion must be one of {", ".join(FUSIONS)}, got "{fusion}"')
+        if drop_coarse and fusion != "image":
+            raise ValueError(f'drop_coarse needs fusion="image", got fusion="{fusion}"')
+        self.fusion = fusion
+        arguments = (width, dilation_rates, kernel_initializer)
+        self.coarse = None if drop_coarse else CoarseNetwork(*arguments, name="coarse")
+        self.refine = RefineNetwork(*arguments, name="refine")
+
+    def call(
+        self, masked_image: tf.Tensor, mask: tf.Tensor, lower: SubGeneratorOutput | None = None
+    ) -> SubGeneratorOutput:
+        if any(size is not None and size % 8 for size in masked_image.shape[1:3]):
+            raise ValueError(
+                f"height and width must be multiples of 8, got {tuple(masked_image.shape[1:3])}"
+            )
+        image = remove_hole(masked_image, mask)
+        batch, height, width, _ = dimensions(image)
+        mask = tf.broadcast_to(mask, [batch, height, width, 1])
+
+        coarse, coarse_features, fused = self._first_stage(image, mask, lower)
+        pasted_coarse, pasted_fused = complete(image, coarse, mask), complete(image, fused, mask)
+        refined, refine_features = self.refine(
+            pasted_coarse if self.fusion == "image_attention" else pasted_fused,
+            pasted_coarse if self.fusion == "image_convolution" else pasted_fused,
+            mask,
+            self._lower_features("feature_refine", lower),
+        )
+        completed = complete(image, refined, mask)
+        return SubGeneratorOutput(coarse, refined, completed, coarse_features, refine_features)
+
+    def _first_stage(
+        self, image: tf.Tensor, mask: tf.Tensor, lower: SubGeneratorOutput | None
+    ) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor]:
+        """The coarse result, its features, and the sum of equation 3."""
+        fuse_images = lower is not None and self.fusion.startswith("image")
+        upsampled = double_bilinear(lower.completed) if fuse_images else None
+        if self.coarse is None:
+            if upsampled is None:
+                raise ValueError("drop_coarse needs a level below: lower must not be None")
+            return upsampled, None, upsampled
+        coarse, features = self.coarse(image, mask, self._lower_features("feature_coarse", lower))
+        return coarse, features, coarse if upsampled is None else coarse + upsampled
+
+    def _lower_features(self, fusion: str, lower: SubGeneratorOutput | None) -> Any:
+        """The level below's features, doubled in height and width, where `fusion` is in force."""
+        if lower is None or self.fusion != fusion:
+            return None
+        features = lower.coarse_features if fusion == "feature_coarse" else lower.refine_features
+        return tf.nest.map_structure(double_bilinear, features)
