@@ -10,21 +10,17 @@ from tensorflow import keras
 
 from pgi.layers.gated_conv import GatedConv2D
 from pgi.layers.resize import double_nearest
+from pgi.rules import INITIALIZERS, check, check_choice, check_width
 
 # The reference numbers its dilated layers from here: conv7_atrous, xconv7_atrous.
 _FIRST_DILATED = 7
 
 
 def check_arguments(width: int, dilation_rates: Sequence[int]) -> None:
-    """Refuses what no network can be built from.
-
-    Raises:
-        ValueError: `width` is no positive multiple of 4, or a dilation rate is below 1.
-    """
-    if width < 4 or width % 4:
-        raise ValueError(f"width must be a positive multiple of 4, got {width}")
-    if not dilation_rates or min(dilation_rates) < 1:
-        raise ValueError(f"dilation_rates must be one or more rates >= 1, got {dilation_rates}")
+    """Raises a RuleError for a width or dilation rates that no network can be built from."""
+    check_width(width)
+    holds = len(dilation_rates) > 0 and min(dilation_rates) >= 1
+    check("dilation_rates", "one or more rates of at least 1", holds, tuple(dilation_rates))
 
 
 def initializer(kind: str, gated: bool) -> keras.initializers.Initializer:
@@ -39,12 +35,11 @@ def initializer(kind: str, gated: bool) -> keras.initializers.Initializer:
     Raises:
         ValueError: `kind` is neither.
     """
+    check_choice("kernel_initializer", INITIALIZERS, kind)
     if kind == "glorot_uniform":
         return keras.initializers.GlorotUniform()
-    if kind == "gated_he":
-        scale = 2.3**2 if gated else 1.0
-        return keras.initializers.VarianceScaling(scale, "fan_in", "untruncated_normal")
-    raise ValueError(f'kernel_initializer must be "glorot_uniform" or "gated_he", got "{kind}"')
+    scale = 2.3**2 if gated else 1.0
+    return keras.initializers.VarianceScaling(scale, "fan_in", "untruncated_normal")
 
 
 def gated_layers(kernel_initializer: str) -> Any:

@@ -25,24 +25,13 @@ from tensorflow import keras
 from pgi.losses import hinge_discriminator_loss, hinge_generator_loss, hole_l1, l1_loss
 from pgi.models.discriminator import Discriminator
 from pgi.models.sub_generator import SubGenerator, SubGeneratorOutput
+from pgi.rules import DILATIONS, check_choice, check_levels
 
 Pyramid = tuple[tf.Tensor, ...]
 
 STANDARD_RATES = (2, 4, 8, 16)
 ADAPTIVE_BOTTOM_RATES = (2, 4, 8, 12)
 ADAPTIVE_UPPER_RATES = (2, 4, 8)
-
-
-def check_levels(levels: Sequence[int]) -> None:
-    """Refuses sizes that no pyramid can have.
-
-    Raises:
-        ValueError: there is no level, the lowest is no multiple of 8, or they do not double.
-    """
-    if not levels or levels[0] < 8 or levels[0] % 8:
-        raise ValueError(f"levels must start with a positive multiple of 8, got {tuple(levels)}")
-    if any(upper != 2 * lower for lower, upper in zip(levels, levels[1:])):
-        raise ValueError(f"levels must double, got {tuple(levels)}")
 
 
 def dilation_rates(dilation: str, levels: int) -> list[tuple[int, ...]]:
@@ -57,11 +46,10 @@ def dilation_rates(dilation: str, levels: int) -> list[tuple[int, ...]]:
 
     Source: sections 3.1.3 and 4.4, Table 5. Departs from it: nothing.
     """
+    check_choice("dilation", DILATIONS, dilation)
     if dilation == "standard":
         return [STANDARD_RATES] * levels
-    if dilation == "adaptive":
-        return [ADAPTIVE_BOTTOM_RATES] + [ADAPTIVE_UPPER_RATES] * (levels - 1)
-    raise ValueError(f'dilation must be "adaptive" or "standard", got "{dilation}"')
+    return [ADAPTIVE_BOTTOM_RATES] + [ADAPTIVE_UPPER_RATES] * (levels - 1)
 
 
 class PyramidGenerator(keras.Model):
@@ -73,8 +61,8 @@ class PyramidGenerator(keras.Model):
     size will do: `levels` fixes only how many there are. Returns a tuple of `SubGeneratorOutput`,
     coarsest first; the last one's `completed` is the result.
 
-    `fit` and `evaluate` take a dataset of `(images, masks)` as above, of whole photographs, or of
-    anything that the `preprocess` given to `compile` turns into that.
+    `fit` and `evaluate` take a dataset of `(images, masks)` as above, of whole photographs; `fit`
+    also one of whatever the `preprocess` given to `compile` turns into that.
 
     Args:
         levels: side of each level's training images in pixels, coarsest first, doubling.
@@ -157,7 +145,7 @@ class PyramidGenerator(keras.Model):
         adversarial_weight: float = 1.0,
         adversarial_warmup_steps: int = 0,
         only_level: int | None = None,
-        preprocess: Callable[[Any], tuple[Pyramid, Pyramid]] | None = None,
+        preprocess: Callable[..., tuple[Pyramid, Pyramid]] | None = None,
         **kwargs: Any,
     ) -> None:
         """Configures training and builds the optimisers' slots, so that a checkpoint holds all.
@@ -175,7 +163,7 @@ class PyramidGenerator(keras.Model):
                 steps.
             only_level: trains this level alone and leaves the others as they are: layer-by-layer
                 training of section 3.2. None trains all jointly.
-            preprocess: applied to each replica's batch, at the head of the step.
+            preprocess: applied to the parts of each replica's batch, at the head of `train_step`.
             **kwargs: of `keras.Model.compile`.
 
         Raises:
@@ -210,7 +198,7 @@ class PyramidGenerator(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One joint update: discriminators first, then generators, from one forward pass."""
-        images, masks = data if self.preprocess is None else self.preprocess(data)
+        images, masks = data if self.preprocess is None else self.preprocess(*data)
         top = self.trained_levels[-1] + 1
         images, masks = images[:top], masks[:top]
         generator_variables = self._trained(self.sub_generators)
@@ -234,7 +222,7 @@ class PyramidGenerator(keras.Model):
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """L1 in the hole at every level, and that of filling with each image's mean colour."""
-        images, masks = data if self.preprocess is None else self.preprocess(data)
+        images, masks = data
         logs = {}
         for n, (output, image, mask) in enumerate(zip(self((images, masks)), images, masks)):
             logs[f"level_{n}/hole_l1"] = hole_l1(image, output.completed, mask)

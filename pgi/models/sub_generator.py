@@ -19,15 +19,7 @@ from pgi.images import complete, remove_hole
 from pgi.layers.resize import dimensions, double_bilinear
 from pgi.models.coarse import CoarseNetwork
 from pgi.models.refine import RefineFeatures, RefineNetwork
-
-FUSIONS = (
-    "image",
-    "image_attention",
-    "image_convolution",
-    "feature_coarse",
-    "feature_refine",
-    "none",
-)
+from pgi.rules import check_fusion
 
 
 class SubGeneratorOutput(NamedTuple):
@@ -60,7 +52,7 @@ class SubGenerator(keras.layers.Layer):
     Args:
         width: filters of the first gated convolutions, a multiple of 4.
         dilation_rates: of the coarse network and of the refine network's convolution path.
-        fusion: one of `FUSIONS`; how `lower` comes in. "image": its completed image is added to the
+        fusion: one of `pgi.rules.FUSIONS`; how `lower` comes in. "image": its completed image is added to the
             coarse result (eq. 3). "image_attention", "image_convolution": the same for one path of
             the refine network, the other sees the coarse result alone. "feature_coarse",
             "feature_refine": its features are added to this level's. "none": not at all.
@@ -86,10 +78,7 @@ class SubGenerator(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if fusion not in FUSIONS:
-            raise ValueError(f'fusion must be one of {", ".join(FUSIONS)}, got "{fusion}"')
-        if drop_coarse and fusion != "image":
-            raise ValueError(f'drop_coarse needs fusion="image", got fusion="{fusion}"')
+        check_fusion(fusion, drop_coarse)
         self.fusion = fusion
         arguments = (width, dilation_rates, kernel_initializer)
         self.coarse = None if drop_coarse else CoarseNetwork(*arguments, name="coarse")

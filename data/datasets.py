@@ -1,0 +1,50 @@
+"""What `DATASET` may be, and which photographs of it are held out for validation."""
+
+from __future__ import annotations
+
+from absl import logging
+
+from data.samples import samples
+from pgi.reading import FileSource, find_images
+from pgi.rules import RuleError
+
+KNOWN = "samples, folder:PATH"
+# Of a folder's images, one in so many is held out, at the most this many.
+HOLD_OUT_ONE_IN = 20
+HOLD_OUT_MOST = 100
+
+
+def load(name: str) -> tuple[FileSource, FileSource]:
+    """The training and the validation photographs of a dataset.
+
+    Args:
+        name: "samples" (the photographs that scikit-image ships) or "folder:PATH" (all images of a
+            folder tree; every 20th in the order of their paths, but at least one and at most 100,
+            is held out for validation).
+
+    Returns:
+        Training and validation photographs.
+
+    Raises:
+        RuleError: the name is unknown.
+        NoUsableImageError: the folder is missing or holds no usable image.
+    """
+    if name == "samples":
+        return FileSource(samples.photographs("train")), FileSource(samples.photographs("validation"))
+    kind, _, place = name.partition(":")
+    if kind == "folder" and place:
+        return hold_out(find_images(place))
+    raise RuleError(f'dataset must be one of {KNOWN}, got "{name}"')
+
+
+def hold_out(source: FileSource) -> tuple[FileSource, FileSource]:
+    """Parts a source in training and validation photographs, always in the same way."""
+    paths = source.paths
+    if len(paths) == 1:
+        logging.warning("only one usable image, %s: it is trained on and validated with", paths[0])
+        return source, FileSource(paths)
+    count = min(max(len(paths) // HOLD_OUT_ONE_IN, 1), HOLD_OUT_MOST)
+    held_out = set(paths[:: len(paths) // count][:count])
+    training = FileSource([path for path in paths if path not in held_out])
+    training.skipped.update(source.skipped)
+    return training, FileSource(sorted(held_out))

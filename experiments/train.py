@@ -1,0 +1,82 @@
+"""Trains one experiment, or goes on with it.
+
+    python -m experiments.train --config=experiments/configs/samples.py --config.train.minutes=5
+
+Any field of the config can be overridden by such a flag. `--dry-run` shows what would be trained.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import config_flags
+
+import data
+from pgi import summary, training
+from pgi.callbacks import NonFiniteLossError
+from pgi.config import ExperimentConfig, from_dict, to_dict
+from pgi.reading import FileSource, NoUsableImageError
+from pgi.rules import RuleError
+from pgi.run_folder import RunFolderError
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", "experiments/configs/samples.py", "File whose get_config() is the experiment."
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; default runs/NAME_OF_THE_CONFIG.")
+_DRY_RUN = flags.DEFINE_bool(
+    "dry-run", False, "Print config, output shapes and parameters, and train nothing."
+)
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+    config = from_dict(to_dict(_CONFIG.value))  # Anew: flags set fields without checking them.
+    if _DRY_RUN.value:
+        print(json.dumps(to_dict(config), indent=2))
+        print(summary.summarize(training.make_model(config), config.train.batch_size))
+        return
+    workdir = Path(_WORKDIR.value or f"runs/{config.name}")
+    sources = data.load(config.data.dataset)
+    print(f"{len(sources[0])} photographs to train on, {len(sources[1])} held out, run folder {workdir}")
+    last = training.train(config, *sources, workdir)
+    _report(config, workdir, last, sources)
+
+
+def _report(
+    config: ExperimentConfig,
+    workdir: Path,
+    last: dict[str, float],
+    sources: tuple[FileSource, FileSource],
+) -> None:
+    skipped = sum(len(source.skipped) for source in sources)
+    if skipped:
+        print(f"{skipped} files were skipped as no usable image, see the warnings above")
+    print(f"\nStep {last['step']}. L1 in the hole, validation, values in [-1, 1]:")
+    for level, side in enumerate(config.model.levels):
+        print(f"  level {level} ({side} px)   {last[f'validation/level_{level}/hole_l1']:.3f}")
+    print(f"  mean colour       {last['validation/mean_colour_hole_l1']:.3f}")
+    print(f"Run folder: {workdir}; newest picture: {max((workdir / 'samples').glob('*.png'))}")
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        sys.exit(f"cannot read the flags: {error}")
+
+
+def _run(argv: list[str]) -> None:
+    try:
+        main(argv)
+    except (RuleError, NoUsableImageError, RunFolderError, NonFiniteLossError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on from the last checkpoint")
+
+
+if __name__ == "__main__":
+    app.run(_run, flags_parser=_parse_flags)

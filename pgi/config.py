@@ -1,0 +1,227 @@
+"""What an experiment is made of, as typed dataclasses that check themselves when made.
+
+A file in `experiments/configs/` returns an `ExperimentConfig`; flags override single fields
+(`--config.train.batch_size=8`). The defaults are the paper's. A run folder keeps the resolved
+config as JSON, and refuses to continue under another one.
+"""
+
+# No `from __future__ import annotations`: the flags read the fields' types at run time.
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pgi.rules import RuleError, DILATIONS, INITIALIZERS, check, check_choice, check_fusion, check_levels, check_width
+
+PLACEMENTS = ("random", "center")
+CROPS = ("random", "resize", "random_resized")
+SCHEDULES = ("joint", "layerwise")
+
+
+@dataclass
+class ModelConfig:
+    """The networks; see `pgi.models.PyramidGenerator` for each field.
+
+    Source: sections 3.1.1 to 3.1.3. Departs from it: nothing.
+    """
+
+    levels: tuple[int, ...] = (128, 256, 512)
+    width: int = 48
+    dilation: str = "adaptive"
+    fusion: str = "image"
+    drop_coarse: bool = False
+    kernel_initializer: str = "glorot_uniform"
+    discriminator_width: int = 64
+
+    def __post_init__(self) -> None:
+        check_levels(self.levels)
+        check_width(self.width)
+        check_choice("dilation", DILATIONS, self.dilation)
+        check_fusion(self.fusion, self.drop_coarse)
+        check_choice("kernel_initializer", INITIALIZERS, self.kernel_initializer)
+        check("discriminator_width", "positive", self.discriminator_width > 0, self.discriminator_width)
+
+
+@dataclass
+class LossConfig:
+    """Weights of the losses; see `PyramidGenerator.compile` for each field.
+
+    Source: equations 4 to 8. Departs from it: `level_weights` may have another length.
+    """
+
+    level_weights: tuple[float, ...] = (10.0, 1.0, 1.0)
+    l1_weight: float = 1.0
+    coarse_l1_weight: float = 0.0
+    adversarial_weight: float = 1.0
+    adversarial_warmup_steps: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("l1_weight", "coarse_l1_weight", "adversarial_weight", "adversarial_warmup_steps"):
+            value = getattr(self, name)
+            check(name, "at least 0", value >= 0, value)
+        check("level_weights", "all at least 0", min(self.level_weights, default=0) >= 0, self.level_weights)
+
+
+@dataclass
+class MaskConfig:
+    """Training masks: a square united with brush strokes; see `pgi.masks.training_masks`.
+
+    Attributes:
+        square: "random" places the square anywhere, as [29]'s algorithm does; "center" in the
+            centre, as the paper's words say.
+        min_stroke_width: in pixels of an image of side 256.
+        max_stroke_width: in pixels of an image of side 256.
+        scale_strokes: whether stroke widths grow with the side, so that holes keep their share of
+            the image; [29] fixes the pixels.
+
+    Source: section 4 and [29]. Departs from it: stroke widths scale.
+    """
+
+    square: str = "random"
+    min_stroke_width: int = 12
+    max_stroke_width: int = 40
+    scale_strokes: bool = True
+
+    def __post_init__(self) -> None:
+        check_choice("square", PLACEMENTS, self.square)
+        widths = (self.min_stroke_width, self.max_stroke_width)
+        check("min_stroke_width, max_stroke_width", "positive and in order", 0 < widths[0] <= widths[1], widths)
+
+
+@dataclass
+class DataConfig:
+    """Photographs and what is cut out of them.
+
+    Attributes:
+        dataset: "samples" or "folder:PATH".
+        crop: "random" cuts the training size out of the photograph (Places2, DIV2K), "resize"
+            makes the whole photograph that size (CelebA-HQ), "random_resized" cuts a random square
+            and resizes it (for a few large photographs).
+        validation_images: how many fixed validation examples (crop and mask) there are.
+
+    Source: section 4. Departs from it: "random_resized" is ours.
+    """
+
+    dataset: str = "samples"
+    crop: str = "random"
+    validation_images: int = 16
+
+    def __post_init__(self) -> None:
+        check("dataset", 'named ("samples" or "folder:PATH")', bool(self.dataset), self.dataset)
+        check_choice("crop", CROPS, self.crop)
+        check("validation_images", "positive", self.validation_images > 0, self.validation_images)
+
+
+@dataclass
+class TrainConfig:
+    """Optimisation, and how long.
+
+    Attributes:
+        batch_size: of all replicas together.
+        learning_rate: of both Adam optimisers.
+        beta_1: of both Adam optimisers.
+        beta_2: of both Adam optimisers.
+        steps: training stops after as many steps, counted over all its runs; under the "layerwise"
+            schedule each level gets an equal share of them.
+        minutes: a run stops after as many minutes; 0 sets no limit.
+        snapshot_steps: steps between two snapshots (checkpoint, validation, sample picture).
+        keep_checkpoints: how many of the latest checkpoints are kept.
+        schedule: "joint" or "layerwise" (section 3.2).
+        seed: of the weights, the data's order, crops and masks.
+
+    Source: sections 3.2 and 4, [29]. Departs from it: nothing.
+    """
+
+    batch_size: int = 4
+    learning_rate: float = 1e-4
+    beta_1: float = 0.5
+    beta_2: float = 0.999
+    steps: int = 1_000_000
+    minutes: float = 0.0
+    snapshot_steps: int = 1000
+    keep_checkpoints: int = 3
+    schedule: str = "joint"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "learning_rate", "steps", "snapshot_steps", "keep_checkpoints"):
+            value = getattr(self, name)
+            check(name, "positive", value > 0, value)
+        for name in ("beta_1", "beta_2"):
+            value = getattr(self, name)
+            check(name, "in [0, 1)", 0 <= value < 1, value)
+        check("minutes", "at least 0", self.minutes >= 0, self.minutes)
+        check("seed", "at least 0", self.seed >= 0, self.seed)
+        check_choice("schedule", SCHEDULES, self.schedule)
+
+
+@dataclass
+class ExperimentConfig:
+    """A whole experiment; `name` names its default run folder.
+
+    Raises:
+        RuleError: a field breaks its rule, here or in a part.
+    """
+
+    name: str = "paper_512"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    mask: MaskConfig = field(default_factory=MaskConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        weights, levels = self.loss.level_weights, self.model.levels
+        if len(weights) != len(levels):
+            raise RuleError(
+                f"level_weights must have one weight for each of {len(levels)} levels, "
+                f"got {weights}"
+            )
+        if self.model.drop_coarse and self.loss.coarse_l1_weight:
+            raise RuleError(
+                "loss.coarse_l1_weight must be 0 under model.drop_coarse, "
+                f"got {self.loss.coarse_l1_weight}"
+            )
+
+
+def to_dict(config: ExperimentConfig) -> dict[str, Any]:
+    """The config as nested plain values, fit for JSON."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(values: Mapping[str, Any], kind: type = ExperimentConfig, prefix: str = "") -> Any:
+    """The inverse of `to_dict`; checks every field anew.
+
+    Args:
+        values: nested plain values; fields that are not named keep their defaults.
+        kind: the dataclass to make.
+        prefix: where `values` stands in the whole, for messages.
+
+    Raises:
+        RuleError: a key is unknown, or a value breaks its field's rule.
+    """
+    types = typing.get_type_hints(kind)
+    unknown = sorted(set(values) - set(types))
+    if unknown:
+        raise RuleError(f"unknown config keys: {', '.join(prefix + key for key in unknown)}")
+    made = {}
+    for key, value in values.items():
+        if dataclasses.is_dataclass(types[key]):
+            value = from_dict(value, types[key], f"{prefix}{key}.")
+        elif isinstance(value, list):
+            value = tuple(value)
+        made[key] = value
+    return kind(**made)
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """One line for every leaf in which two nested dicts differ: `train.seed: 0, not 1`."""
+    lines = []
+    for key in sorted(set(ours) | set(theirs)):
+        name, a, b = prefix + key, ours.get(key), theirs.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            lines += differences(a, b, f"{name}.")
+        elif a != b and not (isinstance(a, (list, tuple)) and list(a) == list(b or ())):
+            lines.append(f"{name}: {a!r}, not {b!r}")
+    return lines

@@ -1,0 +1,10 @@
+"""OpenCV, or one line that says what a bare server lacks for it."""
+
+try:
+    import cv2
+except ImportError as error:
+    raise ImportError(
+        f"OpenCV cannot be loaded ({error}); on Debian: apt-get install libgl1 libglib2.0-0"
+    ) from None
+
+__all__ = ["cv2"]

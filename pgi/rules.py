@@ -1,0 +1,55 @@
+"""What values arguments may take, said once for the config and for the models that it describes.
+
+Every message has the same shape: the argument, its rule, the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+FUSIONS = (
+    "image",
+    "image_attention",
+    "image_convolution",
+    "feature_coarse",
+    "feature_refine",
+    "none",
+)
+DILATIONS = ("adaptive", "standard")
+INITIALIZERS = ("glorot_uniform", "gated_he")
+
+
+class RuleError(ValueError):
+    """A value that was given breaks a rule; the message names the argument, the rule, the value."""
+
+
+def check(name: str, rule: str, holds: bool, value: Any) -> None:
+    """Raises a RuleError "`name` must be `rule`, got `value`" unless the rule holds."""
+    if not holds:
+        raise RuleError(f"{name} must be {rule}, got {value!r}")
+
+
+def check_choice(name: str, choices: Sequence[str], value: str) -> None:
+    """Raises a RuleError unless the value is one of the choices."""
+    check(name, f"one of {', '.join(choices)}", value in choices, value)
+
+
+def check_levels(levels: Sequence[int]) -> None:
+    """Raises a RuleError unless each level's side is twice that below, from a multiple of 8 up."""
+    if not levels or levels[0] < 8 or levels[0] % 8:
+        raise RuleError(f"levels must start with a positive multiple of 8, got {tuple(levels)}")
+    if any(upper != 2 * lower for lower, upper in zip(levels, levels[1:])):
+        raise RuleError(f"levels must double, got {tuple(levels)}")
+
+
+def check_width(width: int) -> None:
+    """Raises a RuleError unless gated convolutions can halve the width twice."""
+    check("width", "a positive multiple of 4", width > 0 and width % 4 == 0, width)
+
+
+def check_fusion(fusion: str, drop_coarse: bool) -> None:
+    """Raises a RuleError unless the fusion is known and goes with a dropped coarse network."""
+    check_choice("fusion", FUSIONS, fusion)
+    if drop_coarse:
+        check("fusion", '"image" under drop_coarse', fusion == "image", fusion)

@@ -1,0 +1,134 @@
+"""A run's folder: what was asked for, how far it got, what it looked like.
+
+    config.json      resolved config, git commit, versions
+    checkpoints/     the latest ones, and which is the newest
+    metrics.jsonl    one line a snapshot
+    events/          the same for TensorBoard
+    samples/         one picture a snapshot
+
+A reader never sees a half-written file: each is written beside its place and then renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pgi.config import ExperimentConfig, differences, from_dict, to_dict
+
+_PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "numpy", "opencv-python", "pillow")
+# What only says how long a run goes on and what it leaves behind, not what a step computes.
+_FREE_TO_CHANGE = ("steps", "minutes", "snapshot_steps", "keep_checkpoints")
+
+
+class RunFolderError(ValueError):
+    """The folder belongs to another run, or is no run folder."""
+
+
+class RunFolder:
+    """The files of one run.
+
+    Args:
+        path: of the folder; made when the run is begun.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.events = self.path / "events"
+        self.samples = self.path / "samples"
+        self._config = self.path / "config.json"
+        self._metrics = self.path / "metrics.jsonl"
+
+    def begin(self, config: ExperimentConfig) -> None:
+        """Makes the folder, or takes it up again.
+
+        Raises:
+            RunFolderError: the folder holds a run of another config, or other files.
+        """
+        if self._config.exists():
+            self._refuse_other(config)
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise RunFolderError(f"{self.path} holds other files and no run (no config.json)")
+        self.samples.mkdir(parents=True, exist_ok=True)
+        description = {
+            "config": to_dict(config),
+            "git_commit": _git_commit(),
+            "versions": {"python": platform.python_version(), **_versions()},
+        }
+        write_atomically(self._config, json.dumps(description, indent=2).encode() + b"\n")
+
+    def read_config(self) -> ExperimentConfig:
+        """The config that the run was last begun with.
+
+        Raises:
+            RunFolderError: there is no readable config.
+        """
+        try:
+            return from_dict(json.loads(self._config.read_bytes())["config"])
+        except (OSError, ValueError, KeyError) as error:
+            raise RunFolderError(f"{self.path} is no run folder: {error}") from error
+
+    def _refuse_other(self, config: ExperimentConfig) -> None:
+        theirs, ours = to_dict(self.read_config()), to_dict(config)
+        if config.train.schedule == "joint":
+            for key in _FREE_TO_CHANGE:
+                theirs["train"].pop(key), ours["train"].pop(key)
+        different = differences(theirs, ours)
+        if different:
+            raise RunFolderError(
+                f"{self.path} holds a run of another config; it has\n  "
+                + "\n  ".join(different)
+                + "\nChoose another --workdir, or the run's own config to continue it."
+            )
+
+    def append_metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds a line of `{"step": ..., name: value, ...}`."""
+        line = json.dumps({"step": step, **values})
+        with open(self._metrics, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All whole lines, oldest first."""
+        if not self._metrics.exists():
+            return []
+        lines = []
+        for line in self._metrics.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:  # The line that a killed run was writing.
+                break
+        return lines
+
+    def forget_after(self, step: int) -> None:
+        """Drops the metrics of steps that a continued run will take again."""
+        kept = [json.dumps(line) for line in self.read_metrics() if line["step"] <= step]
+        write_atomically(self._metrics, "".join(line + "\n" for line in kept).encode())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file such that a reader sees the old content or the new, and nothing between."""
+    temporary = path.with_name(f".{path.name}.part")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _git_commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _versions() -> dict[str, str]:
+    return {package: metadata.version(package) for package in _PACKAGES}

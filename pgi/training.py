@@ -1,0 +1,186 @@
+"""Trains an experiment: devices, data, model, and a run folder that the same call continues.
+
+A checkpoint holds both optimisers, their steps, and every network with its spectral vectors. The
+place in the data follows from the step (see `pgi.pipeline`), so a continued run computes what an
+unbroken one would have computed, to the bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow import keras
+
+from pgi import callbacks, pipeline
+from pgi.config import ExperimentConfig
+from pgi.models import PyramidGenerator
+from pgi.reading import FileSource
+from pgi.rules import check
+from pgi.run_folder import RunFolder
+
+# Rows of a sample picture.
+_PICTURES = 4
+
+
+def train(
+    config: ExperimentConfig,
+    train_source: FileSource,
+    validation_source: FileSource,
+    workdir: str | Path,
+    strategy: tf.distribute.Strategy | None = None,
+) -> dict[str, float]:
+    """Trains until the config's steps or minutes are over; continues a run that the folder holds.
+
+    Args:
+        config: of the experiment.
+        train_source: photographs to learn from.
+        validation_source: photographs held out.
+        workdir: the run folder, new or of the same config.
+        strategy: over which devices; None for `default_strategy()`.
+
+    Returns:
+        The last snapshot's metrics: `step`, `train/...` and `validation/...`.
+
+    Raises:
+        RuleError: the batch cannot be split evenly over the replicas.
+        RunFolderError: the folder belongs to another run.
+        NonFiniteLossError: a loss diverged; the last good checkpoint is kept.
+    """
+    strategy = strategy or default_strategy()
+    replicas, batch = strategy.num_replicas_in_sync, config.train.batch_size
+    check("batch_size", f"a multiple of {replicas} replicas", batch % replicas == 0, batch)
+    run = RunFolder(workdir)
+    run.begin(config)
+
+    with strategy.scope():
+        model = make_model(config)
+        optimizers = _adam(config), _adam(config)
+        compile_model(model, config, *optimizers)
+    checkpoint = make_checkpoint(model)
+    manager = tf.train.CheckpointManager(
+        checkpoint, str(run.checkpoints), config.train.keep_checkpoints, checkpoint_name="step"
+    )
+    if manager.latest_checkpoint:
+        checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+    first_step = int(model.generator_optimizer.iterations)
+    run.forget_after(first_step)
+
+    build = pipeline.pyramid_builder(len(config.model.levels), config.mask, config.train.seed)
+    validation = _validation_data(config, validation_source)
+    beside = [
+        callbacks.StopOnNonFinite(run),
+        callbacks.ProgressBar(first_step, config.train.steps, 60 * config.train.minutes),
+        callbacks.Snapshot(run, manager, callbacks.picture_batch(validation, _PICTURES)),
+    ]
+    if config.train.minutes:
+        beside.append(callbacks.TimeLimit(round(60 * config.train.minutes)))
+    for only_level, last_step in _stages(config):
+        step = int(model.generator_optimizer.iterations)
+        if step >= last_step or model.stop_training:
+            continue
+        with strategy.scope():
+            compile_model(model, config, *optimizers, only_level, build if replicas > 1 else None)
+        training = _crops(config, train_source, config.train.seed, first=step * batch)
+        if replicas == 1:
+            training = pipeline.apply_on(training, build, _only_gpu())
+        model.fit(
+            training,
+            initial_epoch=step // config.train.snapshot_steps,
+            epochs=config.train.steps,
+            steps_per_epoch=config.train.snapshot_steps,
+            validation_data=validation,
+            verbose=0,
+            callbacks=[callbacks.TotalSteps(last_step), *beside],
+        )
+    return run.read_metrics()[-1]
+
+
+def default_strategy() -> tf.distribute.Strategy:
+    """All GPUs of this machine if there are several, else the one device there is."""
+    if len(tf.config.list_logical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def make_model(config: ExperimentConfig) -> PyramidGenerator:
+    """The config's networks, built, with the initial weights of its seed."""
+    keras.utils.set_random_seed(config.train.seed)
+    model = PyramidGenerator(**dataclasses.asdict(config.model))
+    model.build_networks()
+    return model
+
+
+def compile_model(
+    model: PyramidGenerator,
+    config: ExperimentConfig,
+    generator_optimizer: keras.optimizers.Optimizer,
+    discriminator_optimizer: keras.optimizers.Optimizer,
+    only_level: int | None = None,
+    preprocess: pipeline.Builder | None = None,
+) -> None:
+    """Compiles the model with the config's losses; see `PyramidGenerator.compile`."""
+    model.compile(
+        generator_optimizer,
+        discriminator_optimizer,
+        only_level=only_level,
+        preprocess=preprocess,
+        **dataclasses.asdict(config.loss),
+    )
+
+
+def make_checkpoint(model: PyramidGenerator) -> tf.train.Checkpoint:
+    """All that training changes; the model must be compiled."""
+    return tf.train.Checkpoint(
+        sub_generators=model.sub_generators,
+        discriminators=model.discriminators,
+        generator_optimizer=model.generator_optimizer,
+        discriminator_optimizer=model.discriminator_optimizer,
+    )
+
+
+def _adam(config: ExperimentConfig) -> keras.optimizers.Optimizer:
+    return keras.optimizers.Adam(
+        config.train.learning_rate, beta_1=config.train.beta_1, beta_2=config.train.beta_2
+    )
+
+
+def _stages(config: ExperimentConfig) -> list[tuple[int | None, int]]:
+    """Which level is trained alone (None: all jointly), and up to which step."""
+    if config.train.schedule == "joint":
+        return [(None, config.train.steps)]
+    levels = len(config.model.levels)
+    return [(level, config.train.steps * (level + 1) // levels) for level in range(levels)]
+
+
+def _crops(
+    config: ExperimentConfig,
+    source: FileSource,
+    seed: int,
+    first: int = 0,
+    count: int | None = None,
+) -> tf.data.Dataset:
+    return pipeline.crops(
+        source,
+        size=config.model.levels[-1],
+        crop=config.data.crop,
+        batch_size=config.train.batch_size,
+        seed=seed,
+        first=first,
+        count=count,
+        shuffle=count is None,
+    )
+
+
+def _validation_data(config: ExperimentConfig, source: FileSource) -> tf.data.Dataset:
+    """The fixed validation examples; few, so they are made once, on the host, and kept."""
+    seed = pipeline.VALIDATION_SEED
+    examples = _crops(config, source, seed, count=config.data.validation_images)
+    build = pipeline.pyramid_builder(len(config.model.levels), config.mask, seed)
+    return pipeline.apply_on(examples, build, device=None).cache()
+
+
+def _only_gpu() -> str | None:
+    gpus = tf.config.list_logical_devices("GPU")
+    return gpus[0].name if gpus else None
