@@ -1,6 +1,6 @@
 """Trains one experiment, or goes on with it.
 
-    python -m experiments.train --config=experiments/configs/samples.py --config.train.minutes=5
+    python -m experiments.train --config=experiments/configs/small.py --config.train.minutes=5
 
 Any field of the config can be overridden by such a flag. `--dry-run` shows what would be trained.
 """
@@ -8,6 +8,7 @@ Any field of the config can be overridden by such a flag. `--dry-run` shows what
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -23,9 +24,9 @@ from pgi.rules import RuleError
 from pgi.run_folder import RunFolderError
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", "experiments/configs/samples.py", "File whose get_config() is the experiment."
+    "config", "experiments/configs/small.py", "File whose get_config() is the experiment."
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; default runs/NAME_OF_THE_CONFIG.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; default runs/CONFIG_DATASET.")
 _DRY_RUN = flags.DEFINE_bool(
     "dry-run", False, "Print config, output shapes and parameters, and train nothing."
 )
@@ -39,11 +40,17 @@ def main(argv: list[str]) -> None:
         print(json.dumps(to_dict(config), indent=2))
         print(summary.summarize(training.make_model(config), config.train.batch_size))
         return
-    workdir = Path(_WORKDIR.value or f"runs/{config.name}")
+    workdir = Path(_WORKDIR.value or default_workdir(config))
     sources = data.load(config.data.dataset)
     print(f"{len(sources[0])} photographs to train on, {len(sources[1])} held out, run folder {workdir}")
     last = training.train(config, *sources, workdir)
     _report(config, workdir, last, sources)
+
+
+def default_workdir(config: ExperimentConfig) -> str:
+    """`runs/small_samples`, `runs/paper_512_holidays` for `folder:/photos/holidays`."""
+    dataset = re.sub(r"\W+", "_", config.data.dataset.rstrip("/").split("/")[-1])
+    return f"runs/{config.name}_{dataset}"
 
 
 def _report(

@@ -13,6 +13,7 @@ from tensorflow import keras
 
 from pgi.models.discriminator import Discriminator
 from pgi.models.sub_generator import SubGenerator
+from pgi.rules import check_choice
 
 Variables = Union[Mapping[str, np.ndarray], str, Path]
 
@@ -38,17 +39,8 @@ def assign_generator(
 
     Source: [29]. Departs from it: nothing.
     """
-    if channel_order not in ("rgb", "bgr"):
-        raise ValueError(f'channel_order must be "rgb" or "bgr", got "{channel_order}"')
-    if not sub_generator.built:
-        sub_generator(tf.zeros([1, 8, 8, 3]), tf.zeros([1, 8, 8, 1]))
-    targets = {}
-    for layer in _convolutions(sub_generator):
-        scope = f"inpaint_net/{layer.name}"
-        if layer.name.endswith("_upsample"):
-            scope += f"/{layer.name}_conv"
-        targets[f"{scope}/kernel"] = layer.kernel
-        targets[f"{scope}/bias"] = layer.bias
+    check_choice("channel_order", ("rgb", "bgr"), channel_order)
+    targets = generator_variables(sub_generator)
     arrays = _read(variables, targets, scope="inpaint_net/")
     if channel_order == "bgr":
         arrays = {name: _swap_red_and_blue(name, array) for name, array in arrays.items()}
@@ -68,20 +60,40 @@ def assign_discriminator(discriminator: Discriminator, variables: Variables) -> 
 
     Source: [29]. Departs from it: nothing.
     """
-    if not discriminator.built:
-        discriminator(tf.zeros([1, 64, 64, 4]))
-    targets = {}
-    for layer in _convolutions(discriminator):
-        scope = f"discriminator/sn_patch_gan/{layer.name}"
-        targets[f"{scope}/kernel"] = layer.kernel
-        targets[f"{scope}/bias"] = layer.bias
-        targets[f"{scope}/kernel_sn/u"] = layer.u
+    targets = discriminator_variables(discriminator)
     _assign(targets, _read(variables, targets, scope="discriminator/"))
 
 
+def generator_variables(sub_generator: SubGenerator) -> dict[str, tf.Variable]:
+    """Reference name -> variable of a sub-generator, which is built if it is not yet."""
+    if not sub_generator.built:
+        sub_generator(tf.zeros([1, 8, 8, 3]), tf.zeros([1, 8, 8, 1]))
+    variables = {}
+    for layer in _convolutions(sub_generator):
+        scope = f"inpaint_net/{layer.name}"
+        if layer.name.endswith("_upsample"):
+            scope += f"/{layer.name}_conv"
+        variables[f"{scope}/kernel"] = layer.kernel
+        variables[f"{scope}/bias"] = layer.bias
+    return variables
+
+
+def discriminator_variables(discriminator: Discriminator) -> dict[str, tf.Variable]:
+    """Reference name -> variable of a discriminator, which is built if it is not yet."""
+    if not discriminator.built:
+        discriminator(tf.zeros([1, 64, 64, 4]))
+    variables = {}
+    for layer in _convolutions(discriminator):
+        scope = f"discriminator/sn_patch_gan/{layer.name}"
+        variables[f"{scope}/kernel"] = layer.kernel
+        variables[f"{scope}/bias"] = layer.bias
+        variables[f"{scope}/kernel_sn/u"] = layer.u
+    return variables
+
+
 def _convolutions(network: keras.layers.Layer) -> list[keras.layers.Conv2D]:
-    layers = network._flatten_layers(include_self=False)
-    return [layer for layer in layers if isinstance(layer, keras.layers.Conv2D)]
+    modules = network.submodules
+    return [layer for layer in modules if isinstance(layer, keras.layers.Conv2D)]
 
 
 def _read(

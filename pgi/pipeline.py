@@ -37,6 +37,7 @@ def crops(
     crop: str,
     batch_size: int,
     seed: int,
+    augment: bool = False,
     first: int = 0,
     count: int | None = None,
     shuffle: bool = True,
@@ -50,7 +51,9 @@ def crops(
             "resize" makes the whole photograph that size, "random_resized" cuts a square of random
             side, at least the size, and resizes it.
         batch_size: samples a batch.
-        seed: of order and crops.
+        seed: of order, crops and augmentation.
+        augment: turns and mirrors each crop at random and shuffles its colour channels, so that a
+            few photographs teach where to look for colours rather than which colours there are.
         first: number of the first sample; a run that is continued starts at step * batch_size.
         count: number of samples, the last batch may then be smaller; None for no end.
         shuffle: a new order every time round, or always that of the source.
@@ -60,7 +63,9 @@ def crops(
     """
 
     def load(number: np.int64, file: np.int64) -> np.ndarray:
-        return _cut(source.read(int(file)), size, crop, np.random.default_rng([seed, number]))
+        rng = np.random.default_rng([seed, int(number)])
+        image = _cut(source.read(int(file)), size, crop, rng)
+        return _augment(image, rng) if augment else image
 
     def sample(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         file = _file_number(number, len(source), seed, shuffle)
@@ -94,6 +99,11 @@ def _cut(image: np.ndarray, size: int, crop: str, rng: np.random.Generator) -> n
     side = size if crop == "random" else int(rng.integers(size, short, endpoint=True))
     top, left = (int(rng.integers(0, length - side, endpoint=True)) for length in image.shape[:2])
     return _resize(image[top : top + side, left : left + side], size, size)
+
+
+def _augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    image = np.rot90(image, rng.integers(4))[:, :: rng.choice([1, -1]), rng.permutation(3)]
+    return np.ascontiguousarray(image)
 
 
 def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -167,6 +167,7 @@ def _crops(
         crop=config.data.crop,
         batch_size=config.train.batch_size,
         seed=seed,
+        augment=config.data.augment and count is None,
         first=first,
         count=count,
         shuffle=count is None,

@@ -196,6 +196,8 @@ class PyramidGenerator(keras.Model):
     def metrics(self) -> list[keras.metrics.Metric]:
         return list(getattr(self, "_trackers", {}).values())
 
+    # No control flow here depends on values, so AutoGraph would only slow the tracing down.
+    @tf.autograph.experimental.do_not_convert
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One joint update: discriminators first, then generators, from one forward pass."""
         images, masks = data if self.preprocess is None else self.preprocess(*data)

@@ -1,0 +1,105 @@
+# Every target that needs .venv depends on its stamp, so the environment makes itself.
+# All paths are relative: make cannot depend on a path with a space, and a clone may lie
+# under one.
+
+CONFIG ?= experiments/configs/small.py
+# Any other config has a dataset and a length of its own, which hold unless the user says
+# otherwise.
+ifeq ($(CONFIG),experiments/configs/small.py)
+DATASET ?= samples
+MINUTES ?= 5
+endif
+# Read by the recipe from its environment, where no character of a path needs escaping.
+export CONFIG DATASET MINUTES
+
+VENV_PYTHON = .venv/bin/python
+STAMP = .venv/.installed
+
+# Sets $python to the first fitting interpreter, or says why there is none. Candidates are
+# run, not only looked up: the shim of a version manager can exist and still not run.
+FIND_PYTHON = \
+	python=; tried=; \
+	for candidate in $(if $(PYTHON),"$(PYTHON)",python3.11 python3.10 python3.9 python3); do \
+	  if ! command -v "$$candidate" >/dev/null 2>&1; then \
+	    version='not found'; \
+	  elif ! version=$$("$$candidate" -c 'import platform; print(platform.python_version())' 2>/dev/null); then \
+	    version='does not run'; \
+	  elif ! "$$candidate" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info < (3, 12))'; then \
+	    :; \
+	  elif ! "$$candidate" -c 'import ensurepip, venv' 2>/dev/null; then \
+	    version="$$version without the venv module"; \
+	  else \
+	    python=$$candidate; break; \
+	  fi; \
+	  tried="$$tried$${tried:+, }$$candidate ($$version)"; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "pgi needs Python 3.9, 3.10 or 3.11 with the venv module. Tried: $$tried." >&2; \
+	  echo 'Install one (Debian 12: apt-get install python3.11-venv; macOS: brew install python@3.11)' >&2; \
+	  echo 'or name one that is not on the PATH: make PYTHON=/path/to/python3.11' >&2; \
+	  exit 1; \
+	fi
+
+.PHONY: help venv train lint format type test lock clean
+
+help:
+	@echo 'make train   train, by default for 5 minutes on the sample photographs:'
+	@echo '             [DATASET=samples] [MINUTES=5] [CONFIG=experiments/configs/small.py] [ARGS=...]'
+	@echo "             DATASET='folder:/my photographs' trains on the images of a folder"
+	@echo 'make test    run the tests [PYTEST_ARGS=...]'
+	@echo 'make lint    check style and formatting'
+	@echo 'make type    check types'
+	@echo 'make format  format, and fix what can be fixed'
+	@echo 'make venv    only make .venv, which the targets above do by themselves [PYTHON=...]'
+	@echo 'make lock    write constraints.txt after a change of setup.cfg [LOCK_ARGS=--upgrade]'
+	@echo 'make clean   remove .venv and the caches'
+
+venv: $(STAMP)
+	@:
+
+# The stamp comes last, and an environment without one is made anew from nothing: one that
+# was interrupted half-way is never taken for finished.
+$(STAMP): setup.cfg setup.py constraints.txt
+	@$(FIND_PYTHON); \
+	echo "Making .venv with $$python ($$version); the download takes a minute or two."; \
+	"$$python" -m venv --clear .venv || exit 1; \
+	if ! $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --use-pep517 \
+	    --constraint constraints.txt --editable '.[dev]'; then \
+	  echo 'The dependencies could not be installed, for the reason above. They come from the' >&2; \
+	  echo 'network: if it was down, run make again.' >&2; \
+	  exit 1; \
+	fi
+	@touch $@
+
+train: $(STAMP)
+	@$(VENV_PYTHON) -m experiments.train --config="$$CONFIG" \
+	  $${DATASET:+"--config.data.dataset=$$DATASET"} \
+	  $${MINUTES:+"--config.train.minutes=$$MINUTES"} $(ARGS)
+
+lint: $(STAMP)
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+
+format: $(STAMP)
+	$(VENV_PYTHON) -m ruff check --fix .
+	$(VENV_PYTHON) -m ruff format .
+
+type: $(STAMP)
+	$(VENV_PYTHON) -m mypy
+
+test: $(STAMP)
+	$(VENV_PYTHON) -m pytest -n 2 $(PYTEST_ARGS)
+
+# Apart from .venv, which is made from the file that this writes. Pins that still fit stay
+# as they are, unless LOCK_ARGS=--upgrade.
+lock:
+	@$(FIND_PYTHON); \
+	"$$python" -m venv --clear build/lock
+	@build/lock/bin/python -m pip install -qq --disable-pip-version-check uv
+	@build/lock/bin/python -m uv pip compile --quiet --universal --python-version 3.9 \
+	  --no-python-downloads --all-extras --annotation-style line \
+	  --custom-compile-command 'make lock' --output-file constraints.txt $(LOCK_ARGS) setup.cfg
+	@rm -rf build/lock
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,44 @@
+"""The gated convolution gates, and survives being saved as a config."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pgi.layers import GatedConv2D
+
+
+@pytest.mark.parametrize("activation", ["elu", "relu"])
+def test_first_half_is_gated_by_the_second(activation: str) -> None:
+    layer = GatedConv2D(6, kernel_size=1, activation=activation)
+    x = np.random.default_rng(0).standard_normal([2, 3, 4, 5]).astype(np.float32)
+    output = layer(x).numpy()
+    channels = x @ layer.kernel.numpy()[0, 0] + layer.bias.numpy()
+    features, gates = channels[..., :3], channels[..., 3:]
+    negative = np.exp(np.minimum(features, 0)) - 1 if activation == "elu" else 0
+    expected = np.where(features > 0, features, negative) / (1 + np.exp(-gates))
+    np.testing.assert_allclose(output, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("strides", "dilation_rate"), [(1, 1), (2, 1), (1, 4)])
+def test_announces_its_output_shape(strides: int, dilation_rate: int) -> None:
+    layer = GatedConv2D(8, strides=strides, dilation_rate=dilation_rate)
+    assert layer(tf.zeros([1, 9, 12, 3])).shape == layer.compute_output_shape([1, 9, 12, 3])
+
+
+def test_config_makes_the_same_layer() -> None:
+    layer = GatedConv2D(
+        8, 5, strides=2, activation="relu", kernel_initializer="he_normal", name="conv"
+    )
+    twin = GatedConv2D.from_config(layer.get_config())
+    x = tf.random.stateless_normal([1, 8, 8, 3], [0, 1])
+    layer(x), twin(x)
+    twin.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(twin(x), layer(x))
+    assert twin.get_config() == layer.get_config()
+
+
+def test_refuses_an_odd_number_of_filters() -> None:
+    with pytest.raises(ValueError, match="filters must be even .* got 7"):
+        GatedConv2D(7)

@@ -1,0 +1,250 @@
+"""The pyramid: who learns from which loss, on how many devices, and that it learns at all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from pgi import images
+from pgi.losses import l1_loss
+from pgi.models import PyramidGenerator
+
+
+def pyramid_model(**kwargs: object) -> PyramidGenerator:
+    keras.utils.set_random_seed(0)
+    arguments = {
+        "levels": (8, 16, 32), "width": 4, "discriminator_width": 2,
+        "kernel_initializer": "gated_he", **kwargs,
+    }  # fmt: skip
+    model = PyramidGenerator(**arguments)
+    model.build_networks()
+    return model
+
+
+def example(levels: int = 3, batch: int = 2, side: int = 32) -> tuple:
+    image = tf.random.stateless_uniform([batch, side, side, 3], [0, 1], -1, 1)
+    mask = np.zeros([batch, side, side, 1], np.float32)
+    for i in range(batch):
+        mask[i, 3 : side // 2 + i, 5 + i : side - 5] = 1
+    return images.pyramids(image, tf.constant(mask), levels)
+
+
+def compiled(model: PyramidGenerator, rate: float = 0.1, **kwargs: object) -> PyramidGenerator:
+    model.compile(keras.optimizers.SGD(rate), keras.optimizers.SGD(rate), **kwargs)
+    return model
+
+
+def values(variables: list[tf.Variable]) -> list[np.ndarray]:
+    return [variable.numpy() for variable in variables]
+
+
+def changed(before: list[np.ndarray], variables: list[tf.Variable]) -> list[bool]:
+    return [not np.array_equal(a, b) for a, b in zip(before, variables)]
+
+
+def gradient_norms(loss: tf.Tensor, tape: tf.GradientTape, variables: list) -> list[float]:
+    gradients = tape.gradient(loss, variables)
+    return [0.0 if g is None else float(tf.norm(g)) for g in gradients]
+
+
+@pytest.mark.parametrize(
+    ("fusion", "reached"),
+    [("image", True), ("feature_coarse", True), ("feature_refine", True), ("none", False)],
+)
+def test_an_upper_levels_loss_reaches_the_lowest_sub_generator(fusion: str, reached: bool) -> None:
+    model = pyramid_model(fusion=fusion)
+    inputs = example()
+    lowest = model.sub_generators[0].trainable_variables
+    for level in (1, 2):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(l1_loss(inputs[0][level], model(inputs)[level].refined))
+        assert any(gradient_norms(loss, tape, lowest)) == reached
+
+
+def test_a_level_does_not_depend_on_the_levels_above_it() -> None:
+    model = pyramid_model()
+    inputs = example()
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(l1_loss(inputs[0][0], model(inputs)[0].refined))
+    upper = [v for network in model.sub_generators[1:] for v in network.trainable_variables]
+    assert not any(gradient_norms(loss, tape, upper))
+
+
+def test_the_discriminators_update_leaves_the_generators_alone_and_advances_every_u() -> None:
+    model = compiled(pyramid_model(), level_weights=(0, 0, 0))
+    generators, discriminators = model.generator_variables, model.discriminator_variables
+    vectors = [v for network in model.discriminators for v in network.non_trainable_variables]
+    before = values(generators), values(discriminators), values(vectors)
+    model.train_step(example())
+    assert not any(changed(before[0], generators))
+    kernels = [i for i, v in enumerate(discriminators) if "kernel" in v.name]
+    assert all(np.array(changed(before[1], discriminators))[kernels])
+    assert all(changed(before[2], vectors))
+
+
+def test_the_generators_update_leaves_the_discriminators_and_every_u_alone() -> None:
+    model = pyramid_model()
+    model.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.0))
+    inputs = example()
+    model.train_step(inputs)
+    discriminators = model.discriminator_variables
+    vectors = [v for network in model.discriminators for v in network.non_trainable_variables]
+    before = values(discriminators), values(vectors), values(model.generator_variables)
+    with tf.GradientTape() as tape:
+        outputs = model(inputs)
+        terms = model._generator_terms(*inputs, outputs)
+        loss = tf.add_n([tf.reduce_sum(term["weighted_loss"]) for term in terms.values()])
+    gradients = tape.gradient(loss, model.generator_variables)
+    model.generator_optimizer.apply_gradients(zip(gradients, model.generator_variables))
+    assert any(changed(before[2], model.generator_variables))
+    assert not any(changed(before[0], discriminators))
+    assert not any(changed(before[1], vectors))
+
+
+def test_one_step_advances_u_once() -> None:
+    model = compiled(pyramid_model())
+    layer = model.discriminators[1].convolutions[2]
+    expected, _ = layer._power_iteration(layer.kernel)
+    model.train_step(example())
+    np.testing.assert_allclose(layer.u, expected, atol=1e-6)
+
+
+def test_the_step_descends_the_weighted_sum_of_the_levels_losses() -> None:
+    weights, rate = (10.0, 1.0, 3.0), 0.01
+    model = pyramid_model()
+    model.compile(keras.optimizers.SGD(rate), keras.optimizers.SGD(0.0), weights, l1_weight=2.0)
+    inputs, masks = example()
+    # The step's own discriminators do not move, but judge the generators with a u one further on.
+    start = [(v, v.numpy()) for network in model.discriminators for v in network.variables]
+    for network in model.discriminators:
+        for layer in network.convolutions:
+            layer.u.assign(layer._power_iteration(layer.kernel)[0])
+    variables = model.generator_variables
+    with tf.GradientTape() as tape:
+        total = 0.0
+        for n, output in enumerate(model((inputs, masks))):
+            scores = model.discriminators[n](tf.concat([output.completed, masks[n]], axis=-1))
+            loss = -tf.reduce_mean(scores) + 2.0 * tf.reduce_mean(abs(inputs[n] - output.refined))
+            total += weights[n] * loss
+    gradients, before = tape.gradient(total, variables), values(variables)
+    for variable, value in start:
+        variable.assign(value)
+    model.train_step((inputs, masks))
+    for old, new, gradient in zip(before, variables, gradients):
+        np.testing.assert_allclose(new - old, -rate * gradient, atol=1e-6)
+
+
+@pytest.mark.parametrize("only_level", [None, 1])
+def test_two_devices_take_the_step_that_one_takes(only_level: int | None) -> None:
+    dataset = tf.data.Dataset.from_tensors(example(levels=2, batch=4, side=16))
+    dataset = dataset.unbatch().batch(4)
+    weights = []
+    for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
+        # Not with collectives: a process can only run one model's worth of them on CPUs.
+        reduction = tf.distribute.ReductionToOneDevice()
+        strategy = tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
+        with strategy.scope():
+            model = compiled(pyramid_model(levels=(8, 16)), only_level=only_level)
+        logs = model.fit(dataset, verbose=0).history
+        weights.append((model.get_weights(), logs))
+    (one, one_logs), (two, two_logs) = weights
+    initial = pyramid_model(levels=(8, 16)).get_weights()
+    moved = [np.abs(a - b).max() for a, b in zip(one, initial)]
+    assert max(moved) > 1e-3
+    for a, b in zip(one, two):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    for name in one_logs:
+        np.testing.assert_allclose(one_logs[name], two_logs[name], atol=1e-5, err_msg=name)
+
+
+def test_training_one_level_leaves_the_others_as_they_are() -> None:
+    model = compiled(pyramid_model(), only_level=1)
+    networks = [*model.sub_generators, *model.discriminators]
+    before = [values(network.variables) for network in networks]
+    model.train_step(example())
+    moved = [any(changed(a, network.variables)) for a, network in zip(before, networks)]
+    assert moved == [False, True, False] * 2
+
+
+def test_the_adversarial_weight_grows_from_nothing_to_its_full_value() -> None:
+    model = compiled(pyramid_model(), adversarial_weight=0.5, adversarial_warmup_steps=4)
+    weights = []
+    for step in (0, 2, 4, 100):
+        model.generator_optimizer.iterations.assign(step)
+        weights.append(float(model._adversarial_weight()))
+    assert weights == [0.0, 0.25, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("levels", [(16,), (8, 16), (8, 16, 32, 64)])
+def test_any_number_of_levels_trains(levels: tuple[int, ...]) -> None:
+    model = compiled(pyramid_model(levels=levels))
+    inputs = example(len(levels), side=levels[-1])
+    outputs = model(inputs)
+    assert [output.completed.shape[1] for output in outputs] == list(levels)
+    logs = model.train_step(inputs)
+    assert all(np.isfinite(float(value)) for value in logs.values())
+    assert {name for name in logs if name.endswith("/l1")} == {
+        f"level_{n}/l1" for n in range(len(levels))
+    }
+
+
+def test_adaptive_dilation_has_fewer_and_smaller_rates_above_the_bottom() -> None:
+    def rates(model: PyramidGenerator) -> list[list[tuple[int, ...]]]:
+        return [
+            [
+                tuple(layer.dilation_rate[0] for layer in network.dilated)
+                for network in (sub_generator.coarse, sub_generator.refine)
+            ]
+            for sub_generator in model.sub_generators
+        ]
+
+    assert rates(pyramid_model()) == [[(2, 4, 8, 12)] * 2, [(2, 4, 8)] * 2, [(2, 4, 8)] * 2]
+    assert rates(pyramid_model(dilation="standard")) == [[(2, 4, 8, 16)] * 2] * 3
+
+
+def test_what_lies_under_the_mask_changes_nothing_at_any_level() -> None:
+    model = pyramid_model()
+    image = tf.random.stateless_uniform([1, 32, 32, 3], [0, 1], -1, 1)
+    mask = np.zeros([1, 32, 32, 1], np.float32)
+    mask[:, 7:20, 3:18] = 1
+    other = tf.where(mask > 0, -image, image)
+    outputs, others = (model(images.pyramids(x, tf.constant(mask), 3)) for x in (image, other))
+    for a, b in zip(outputs, others):
+        np.testing.assert_array_equal(a.refined, b.refined)
+
+
+def test_evaluate_reports_the_mean_over_images_of_the_l1_in_the_hole() -> None:
+    model = compiled(pyramid_model())
+    inputs, masks = example(batch=3)
+    dataset = tf.data.Dataset.from_tensors((inputs, masks)).unbatch().batch(2)
+    logs = model.evaluate(dataset, return_dict=True, verbose=0)
+    for n, output in enumerate(model((inputs, masks))):
+        hole = np.broadcast_to(masks[n], inputs[n].shape) == 1
+        error = np.abs(output.completed - inputs[n])
+        expected = np.mean([e[h].mean() for e, h in zip(error, hole)])
+        np.testing.assert_allclose(logs[f"level_{n}/hole_l1"], expected, rtol=1e-5)
+    mean_colour = inputs[-1].numpy().mean(axis=(1, 2), keepdims=True)
+    error, hole = np.abs(inputs[-1] - mean_colour), np.broadcast_to(masks[-1], inputs[-1].shape) == 1
+    expected = np.mean([e[h].mean() for e, h in zip(error, hole)])
+    np.testing.assert_allclose(logs["mean_colour_hole_l1"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"levels": (128, 200)}, r"levels must double, got \(128, 200\)"),
+        ({"levels": (12, 24)}, r"levels must start with a positive multiple of 8, got \(12, 24\)"),
+        ({"levels": ()}, r"levels must start with a positive multiple of 8, got \(\)"),
+        ({"dilation": "wide"}, "dilation must be one of adaptive, standard, got 'wide'"),
+    ],
+)
+def test_refuses_bad_arguments(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PyramidGenerator(**arguments)
+
+
+def test_refuses_weights_of_another_number_of_levels() -> None:
+    with pytest.raises(ValueError, match=r"one weight for each of 3 levels, got \(1, 1\)"):
+        compiled(pyramid_model(), level_weights=(1, 1))

@@ -1,0 +1,92 @@
+"""Oracles: the reference's weights by their recipe, and contextual attention patch by patch."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def golden(name: str) -> dict[str, np.ndarray]:
+    """The arrays of one file of golden numbers."""
+    with np.load(GOLDEN / f"{name}.npz") as file:
+        return dict(file)
+
+
+def reference_shapes(network: str) -> dict[str, list[int]]:
+    """Name -> shape of "generator" or "discriminator"."""
+    return json.loads((GOLDEN / "deepfillv2_variables.json").read_text())[network]
+
+
+def reference_weights(network: str, seed: int = 0) -> dict[str, np.ndarray]:
+    """Name -> array, each made from its name and the seed as the golden numbers' were."""
+    return {
+        name: _weights(name, shape, seed) for name, shape in reference_shapes(network).items()
+    }
+
+
+def _weights(name: str, shape: list[int], seed: int) -> np.ndarray:
+    normal = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(shape)
+    if name.endswith("bias"):
+        normal *= 0.1
+    elif not name.endswith("/u"):
+        normal *= 1.6 / np.sqrt(np.prod(shape[:-1]))
+    return normal.astype(np.float32)
+
+
+def literal_attention(
+    foreground: tf.Tensor, background: tf.Tensor, mask: tf.Tensor | None, rate: int
+) -> tf.Tensor:
+    """Contextual attention as its definition reads, one image at a time, patches extracted.
+
+    `foreground`, `background` `[H, W, C]`, `mask` `[H, W, 1]`; float64 throughout.
+    """
+    foreground, background = (tf.cast(x, tf.float64) for x in (foreground, background))
+    if mask is None:
+        mask = tf.zeros([*background.shape[:2], 1])
+    small = [_nearest(x, rate) for x in (foreground, background, tf.cast(mask, tf.float64))]
+    (height, width), (key_height, key_width) = small[0].shape[:2], small[1].shape[:2]
+    queries, keys, holes = (_patches(x, 3, 1) for x in small)
+    norms = tf.sqrt(tf.maximum(tf.reduce_sum(keys**2, axis=1), 1e-8))
+    scores = tf.matmul(queries, keys / norms[:, None], transpose_b=True)
+
+    scores = _identity_convolution(scores)
+    scores = tf.reshape(scores, [height, width, key_height, key_width])
+    scores = tf.reshape(tf.transpose(scores, [1, 0, 3, 2]), [height * width, -1])
+    scores = _identity_convolution(scores)
+    scores = tf.reshape(scores, [width, height, key_width, key_height])
+    scores = tf.reshape(tf.transpose(scores, [1, 0, 3, 2]), [height * width, -1])
+
+    usable = tf.cast(tf.reduce_sum(holes, axis=1) == 0, tf.float64)
+    attention = tf.nn.softmax(scores * usable * 10.0) * usable
+    values = _patches(background, 2 * rate, rate)
+    pasted = tf.matmul(attention, values)
+    # Overlapping patches add up: the transpose of extracting them.
+    shape = foreground.shape
+    with tf.GradientTape() as tape:
+        probe = tf.zeros(shape, tf.float64)
+        tape.watch(probe)
+        extracted = _patches(probe, 2 * rate, rate)
+    return tape.gradient(extracted, probe, output_gradients=pasted) / 4.0
+
+
+def _patches(x: tf.Tensor, size: int, stride: int) -> tf.Tensor:
+    patches = tf.image.extract_patches(
+        x[None], [1, size, size, 1], [1, stride, stride, 1], [1, 1, 1, 1], "SAME"
+    )
+    return tf.reshape(patches, [-1, patches.shape[-1]])
+
+
+def _nearest(x: tf.Tensor, rate: int) -> tf.Tensor:
+    size = [x.shape[0] // rate, x.shape[1] // rate]
+    return tf.compat.v1.image.resize_nearest_neighbor(x[None], size, align_corners=True)[0]
+
+
+def _identity_convolution(scores: tf.Tensor) -> tf.Tensor:
+    kernel = tf.reshape(tf.eye(3, dtype=tf.float64), [3, 3, 1, 1])
+    return tf.nn.conv2d(scores[None, :, :, None], kernel, 1, "SAME")[0, :, :, 0]

@@ -1,0 +1,253 @@
+"""Held: no broken rule passes, each error names its field, and a config survives JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from pgi import config as configs
+from pgi import rules
+from pgi.config import (
+    DataConfig,
+    ExperimentConfig,
+    LossConfig,
+    MaskConfig,
+    ModelConfig,
+    TrainConfig,
+    differences,
+    from_dict,
+    to_dict,
+)
+from pgi.rules import RuleError
+
+# Kind, field, a value that breaks its rule, and words of the rule.
+BROKEN = [
+    (ModelConfig, "levels", (), "must start with a positive multiple of 8"),
+    (ModelConfig, "levels", (0, 0), "must start with a positive multiple of 8"),
+    (ModelConfig, "levels", (-8, -16), "must start with a positive multiple of 8"),
+    (ModelConfig, "levels", (12, 24), "must start with a positive multiple of 8"),
+    (ModelConfig, "levels", (128, 200), "must double"),
+    (ModelConfig, "levels", (512, 256, 128), "must double"),
+    (ModelConfig, "levels", (128, 256, 256), "must double"),
+    (ModelConfig, "width", 0, "must be a positive multiple of 4"),
+    (ModelConfig, "width", -4, "must be a positive multiple of 4"),
+    (ModelConfig, "width", 30, "must be a positive multiple of 4"),
+    (ModelConfig, "dilation", "Adaptive", "must be one of adaptive, standard"),
+    (ModelConfig, "fusion", "attention", "must be one of image, image_attention"),
+    (ModelConfig, "kernel_initializer", "he", "must be one of glorot_uniform, gated_he"),
+    (ModelConfig, "discriminator_width", 0, "must be positive"),
+    (LossConfig, "level_weights", (1.0, -0.5), "must be all at least 0"),
+    (LossConfig, "level_weights", (1.0, math.nan), "must be all at least 0"),
+    (LossConfig, "l1_weight", -1.0, "must be at least 0"),
+    (LossConfig, "l1_weight", math.nan, "must be at least 0"),
+    (LossConfig, "coarse_l1_weight", -1e-9, "must be at least 0"),
+    (LossConfig, "adversarial_weight", -1.0, "must be at least 0"),
+    (LossConfig, "adversarial_warmup_steps", -1, "must be at least 0"),
+    (MaskConfig, "square", "centre", "must be one of random, center"),
+    (MaskConfig, "min_stroke_width", 0, "must be positive and in order"),
+    (MaskConfig, "min_stroke_width", 41, "must be positive and in order"),
+    (MaskConfig, "max_stroke_width", 11, "must be positive and in order"),
+    (DataConfig, "dataset", "", 'must be named ("samples" or "folder:PATH")'),
+    (DataConfig, "crop", "centre", "must be one of random, resize, random_resized"),
+    (DataConfig, "validation_images", 0, "must be positive"),
+    (TrainConfig, "batch_size", 0, "must be positive"),
+    (TrainConfig, "learning_rate", 0.0, "must be positive"),
+    (TrainConfig, "learning_rate", math.nan, "must be positive"),
+    (TrainConfig, "beta_1", 1.0, "must be in [0, 1)"),
+    (TrainConfig, "beta_1", -0.1, "must be in [0, 1)"),
+    (TrainConfig, "beta_2", 1.0, "must be in [0, 1)"),
+    (TrainConfig, "steps", 0, "must be positive"),
+    (TrainConfig, "minutes", -1.0, "must be at least 0"),
+    (TrainConfig, "snapshot_steps", 0, "must be positive"),
+    (TrainConfig, "keep_checkpoints", 0, "must be positive"),
+    (TrainConfig, "schedule", "alternating", "must be one of joint, layerwise"),
+    (TrainConfig, "seed", -1, "must be at least 0"),
+]
+PARTS = {
+    ModelConfig: "model",
+    LossConfig: "loss",
+    MaskConfig: "mask",
+    DataConfig: "data",
+    TrainConfig: "train",
+}
+
+
+@pytest.mark.parametrize("kind, field, value, rule", BROKEN)
+def test_a_broken_rule_is_an_error_that_names_field_rule_and_value(kind, field, value, rule):
+    for make in (
+        lambda: kind(**{field: value}),
+        lambda: from_dict({PARTS[kind]: {field: value}}),
+    ):
+        with pytest.raises(RuleError) as error:
+            make()
+        message = str(error.value)
+        assert field in message and rule in message
+        assert f"{value!r}" in message[message.rindex("got ") :]
+
+
+def test_every_field_that_has_a_rule_is_tried_above():
+    free = {"drop_coarse", "scale_strokes"}  # Either value will do.
+    fields = {(kind, field.name) for kind in PARTS for field in dataclasses.fields(kind)}
+    assert {name for kind, name in fields - {(kind, field) for kind, field, *_ in BROKEN}} == free
+
+
+@pytest.mark.parametrize(
+    "kind, values",
+    [
+        (ModelConfig, {"levels": (8,), "width": 4, "discriminator_width": 1}),
+        (ModelConfig, {"drop_coarse": True}),
+        (LossConfig, {"level_weights": (0.0, 0.0, 0.0), "adversarial_weight": 0.0}),
+        (MaskConfig, {"min_stroke_width": 7, "max_stroke_width": 7}),
+        (TrainConfig, {"beta_1": 0.0, "beta_2": 0.0, "minutes": 0.0, "seed": 0, "batch_size": 1}),
+    ],
+)
+def test_values_on_the_border_of_their_rules_are_allowed(kind, values):
+    made = kind(**values)
+    assert {name: getattr(made, name) for name in values} == values
+
+
+# Rules between fields
+
+
+def test_there_is_one_weight_a_level():
+    for weights in ((1.0, 1.0), (1.0,) * 4, ()):
+        with pytest.raises(RuleError, match="level_weights must have one weight .* 3 levels") as e:
+            ExperimentConfig(loss=LossConfig(level_weights=weights))
+        assert str(weights) in str(e.value)
+    ExperimentConfig(model=ModelConfig(levels=(8, 16)), loss=LossConfig(level_weights=(1.0, 2.0)))
+
+
+def test_a_network_that_is_dropped_can_have_no_loss():
+    model = ModelConfig(drop_coarse=True)
+    with pytest.raises(RuleError, match=r"coarse_l1_weight must be 0 .*drop_coarse, got 0\.5"):
+        ExperimentConfig(model=model, loss=LossConfig(coarse_l1_weight=0.5))
+    ExperimentConfig(model=model, loss=LossConfig(coarse_l1_weight=0.0))
+    ExperimentConfig(loss=LossConfig(coarse_l1_weight=0.5))
+
+
+@pytest.mark.parametrize("fusion", rules.FUSIONS)
+def test_dropping_the_coarse_networks_leaves_image_fusion_only(fusion):
+    assert ModelConfig(fusion=fusion).fusion == fusion
+    if fusion == "image":
+        assert ModelConfig(fusion=fusion, drop_coarse=True).drop_coarse
+    else:
+        with pytest.raises(RuleError, match=f"fusion must be .*drop_coarse, got '{fusion}'"):
+            ModelConfig(fusion=fusion, drop_coarse=True)
+
+
+def test_a_rule_error_is_a_value_error_of_one_shape():
+    rules.check("height", "even", True, 3)
+    with pytest.raises(ValueError) as error:
+        rules.check("height", "even", False, 3)
+    assert str(error.value) == "height must be even, got 3"
+    rules.check_choice("kind", ("a", "b"), "b")
+    with pytest.raises(RuleError) as error:
+        rules.check_choice("kind", ("a", "b"), "c")
+    assert str(error.value) == "kind must be one of a, b, got 'c'"
+
+
+def test_levels_may_be_any_sequence():
+    rules.check_levels([128, 256])
+    with pytest.raises(RuleError, match=r"levels must double, got \(128, 200\)"):
+        rules.check_levels([128, 200])
+
+
+# To dicts and back
+
+
+CONFIGS = [
+    ExperimentConfig(),
+    ExperimentConfig(
+        name="other",
+        model=ModelConfig(levels=(8, 16), width=4, fusion="none", discriminator_width=4),
+        loss=LossConfig(level_weights=(0.1, 1 / 3), l1_weight=1e-300),
+        mask=MaskConfig(square="center", scale_strokes=False),
+        data=DataConfig(dataset="folder:/my photographs/Übung", crop="resize"),
+        train=TrainConfig(learning_rate=0.1 + 0.2, seed=2**53 + 1, schedule="layerwise"),
+    ),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_a_config_survives_json(config):
+    values = to_dict(config)
+    back = from_dict(json.loads(json.dumps(values)))
+    assert back == config
+    assert isinstance(back.model, ModelConfig) and isinstance(back.model.levels, tuple)
+    assert to_dict(back) == values
+
+
+def test_a_dict_is_no_window_into_its_config():
+    config = ExperimentConfig()
+    to_dict(config)["train"]["steps"] = 3
+    assert config == ExperimentConfig()
+
+
+def test_what_a_dict_leaves_out_keeps_its_default():
+    assert from_dict({}) == ExperimentConfig()
+    expected = ExperimentConfig(train=TrainConfig(steps=7))
+    assert from_dict({"train": {"steps": 7}}) == expected
+
+
+@pytest.mark.parametrize(
+    "values, keys",
+    [
+        ({"nmae": "x"}, "nmae"),
+        ({"train": {"lerning_rate": 1}}, "train.lerning_rate"),
+        ({"model": {"width": 8, "b": 1, "a": 2}}, "model.a, model.b"),
+    ],
+)
+def test_unknown_keys_are_an_error_that_names_them_in_full(values, keys):
+    with pytest.raises(RuleError) as error:
+        from_dict(values)
+    assert str(error.value) == f"unknown config keys: {keys}"
+
+
+def test_rules_between_fields_are_checked_after_json_too():
+    with pytest.raises(RuleError, match="level_weights must have one weight"):
+        from_dict({"model": {"levels": [128, 256]}})
+
+
+# Differences
+
+
+def test_equal_configs_have_no_differences():
+    for config in CONFIGS:
+        values = to_dict(config)
+        assert differences(values, to_dict(config)) == []
+        # JSON makes lists of tuples.
+        assert differences(json.loads(json.dumps(values)), values) == []
+        assert differences(values, json.loads(json.dumps(values))) == []
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_every_field_that_differs_has_a_line(kind):
+    ours, part = to_dict(ExperimentConfig()), PARTS[kind]
+    for name, value in ours[part].items():
+        theirs = to_dict(ExperimentConfig())
+        theirs[part][name] = "another"
+        assert differences(ours, theirs) == [f"{part}.{name}: {value!r}, not 'another'"]
+        assert differences(theirs, ours) == [f"{part}.{name}: 'another', not {value!r}"]
+
+
+def test_differences_come_in_order_and_keys_may_be_missing():
+    ours = {"b": {"y": 1, "x": (1, 2)}, "a": 0, "same": [3]}
+    theirs = {"b": {"y": 1, "x": (1, 3)}, "c": 5, "same": (3,)}
+    assert differences(ours, theirs) == [
+        "a: 0, not None",
+        "b.x: (1, 2), not (1, 3)",
+        "c: None, not 5",
+    ]
+
+
+def test_the_defaults_are_the_papers():
+    """Sections 3.1.1 (three levels to 512, weights 10, 1, 1), 3.2 and 4 (Adam, batch of 4)."""
+    config = configs.ExperimentConfig()
+    assert config.model.levels == (128, 256, 512)
+    assert config.loss.level_weights == (10, 1, 1)
+    assert (config.train.batch_size, config.train.learning_rate) == (4, 1e-4)
+    assert (config.train.beta_1, config.train.beta_2) == (0.5, 0.999)
+    assert config.train.schedule == "joint" and not config.loss.coarse_l1_weight

@@ -1,0 +1,234 @@
+"""Training as a whole: it learns, it goes on where it was killed, it stops when it must."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import tensorflow as tf
+from tensorflow import keras
+
+from pgi import images, masks, training
+from pgi.callbacks import NonFiniteLossError
+from pgi.config import DataConfig, ExperimentConfig, LossConfig, ModelConfig, TrainConfig
+from pgi.losses import hole_l1
+from pgi.models import PyramidGenerator
+from pgi.reading import FileSource
+from pgi.run_folder import RunFolder, RunFolderError
+
+PHOTOGRAPHS = Path(skimage.data.__file__).parent
+NAMES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+
+
+def tiny(steps: int = 2, **train: object) -> ExperimentConfig:
+    return ExperimentConfig(
+        name="tiny",
+        model=ModelConfig(
+            levels=(8, 16), width=4, discriminator_width=2, kernel_initializer="gated_he"
+        ),
+        loss=LossConfig(level_weights=(10.0, 1.0)),
+        data=DataConfig(crop="random_resized", augment=True, validation_images=3),
+        train=TrainConfig(**{"batch_size": 2, "steps": steps, "snapshot_steps": 2, **train}),
+    )
+
+
+def sources() -> tuple[FileSource, FileSource]:
+    paths = [PHOTOGRAPHS / name for name in NAMES]
+    return FileSource(paths[:3]), FileSource(paths[3:])
+
+
+def flags(workdir: Path, folder: Path, steps: int) -> list[str]:
+    return [
+        f"--workdir={workdir}",
+        f"--config.data.dataset=folder:{folder}",
+        "--config.model.levels=(8, 16)",
+        "--config.loss.level_weights=(10.0, 1.0)",
+        "--config.model.width=4",
+        "--config.model.discriminator_width=2",
+        "--config.train.batch_size=2",
+        "--config.train.snapshot_steps=3",
+        f"--config.train.steps={steps}",
+    ]
+
+
+def program(*arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "experiments.train", *arguments]
+    root = Path(__file__).parents[1]
+    return subprocess.Popen(
+        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def run_program(*arguments: str) -> str:
+    with program(*arguments) as process:
+        output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return output
+
+
+def newest_checkpoint(workdir: Path) -> dict[str, np.ndarray]:
+    reader = tf.train.load_checkpoint(str(workdir / "checkpoints"))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for name in NAMES:
+        (folder / name).symlink_to(PHOTOGRAPHS / name)
+    return folder
+
+
+def test_a_killed_run_goes_on_to_the_bits_of_an_unbroken_one(tmp_path: Path, folder: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run_program(*flags(whole, folder, steps=12))
+
+    # Killed in the middle of things: after the checkpoint of step 3 or 6, at whatever step.
+    process = program(*flags(broken, folder, steps=12))
+    deadline = time.monotonic() + 120
+    while tf.train.latest_checkpoint(str(broken / "checkpoints")) is None:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    killed_at = newest_checkpoint(broken)["generator_optimizer/_iterations/.ATTRIBUTES/VARIABLE_VALUE"]
+    assert killed_at < 12
+    run_program(*flags(broken, folder, steps=12))
+
+    expected, found = newest_checkpoint(whole), newest_checkpoint(broken)
+    assert expected.keys() == found.keys()
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    lines = [RunFolder(path).read_metrics() for path in (whole, broken)]
+    assert [line["step"] for line in lines[1]] == [3, 6, 9, 12]
+    assert lines[1][-1] == lines[0][-1]
+
+
+def test_the_run_folder_holds_what_it_promises(tmp_path: Path) -> None:
+    config = tiny(steps=3)
+    last = training.train(config, *sources(), tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    assert run.read_config() == config
+    description = json.loads((run.path / "config.json").read_text())
+    assert description["versions"]["tensorflow"] == tf.__version__
+    assert [line["step"] for line in run.read_metrics()] == [2, 3]
+    assert sorted(path.name for path in run.samples.iterdir()) == [
+        "step_0000002.png",
+        "step_0000003.png",
+    ]
+    assert tf.train.latest_checkpoint(str(run.checkpoints)).endswith("step-3")
+    assert list(run.events.iterdir())
+
+    for n, weight in enumerate(config.loss.level_weights):
+        loss = last[f"train/level_{n}/adversarial"] + last[f"train/level_{n}/l1"]
+        np.testing.assert_allclose(last[f"train/level_{n}/loss"], loss, rtol=1e-5)
+        np.testing.assert_allclose(last[f"train/level_{n}/weighted_loss"], weight * loss, rtol=1e-5)
+        assert f"train/level_{n}/discriminator_loss" in last
+    for total, part in (("loss", "weighted_loss"), ("unweighted_loss", "loss")):
+        parts = sum(last[f"train/level_{n}/{part}"] for n in range(2))
+        np.testing.assert_allclose(last[f"train/{total}"], parts, rtol=1e-5)
+
+
+def test_a_run_of_another_config_is_refused_with_the_difference(tmp_path: Path) -> None:
+    training.train(tiny(steps=1), *sources(), tmp_path / "run")
+    before = newest_checkpoint(tmp_path / "run")
+    other = tiny(steps=4, learning_rate=3e-3)
+    with pytest.raises(RunFolderError, match=r"train.learning_rate: 0.0001, not 0.003") as error:
+        training.train(other, *sources(), tmp_path / "run")
+    assert "steps" not in str(error.value)
+    after = newest_checkpoint(tmp_path / "run")
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    training.train(tiny(steps=2), *sources(), run)
+    good = newest_checkpoint(run)
+
+    class Poisoned(FileSource):
+        """Breaks the upper level's coarse network as soon as training goes on."""
+
+        def read(self, index: int) -> np.ndarray:
+            self.model.sub_generators[1].refine.decoder.conv17.bias.assign([np.inf] * 3)
+            return super().read(index)
+
+    make_model = training.make_model
+    poisoned = Poisoned(sources()[0].paths)
+
+    def remember(config: ExperimentConfig) -> PyramidGenerator:
+        poisoned.model = make_model(config)
+        return poisoned.model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "make_model", remember)
+        with pytest.raises(NonFiniteLossError, match=r"level_\d/\w+ is nan.*step-2") as error:
+            training.train(tiny(steps=6), poisoned, sources()[1], run)
+    assert "level_1" in str(error.value)
+    kept = newest_checkpoint(run)
+    assert all(np.array_equal(good[name], kept[name]) for name in good)
+
+
+def test_layerwise_training_takes_the_levels_in_turn(tmp_path: Path) -> None:
+    config = tiny(steps=4, schedule="layerwise")
+    training.train(config, *sources(), tmp_path / "run")
+    lines = RunFolder(tmp_path / "run").read_metrics()
+    trained = [sorted(n for n in range(2) if f"train/level_{n}/l1" in line) for line in lines]
+    assert [line["step"] for line in lines] == [2, 4]
+    assert trained == [[0], [1]]
+
+
+def test_a_batch_that_replicas_cannot_share_is_refused(tmp_path: Path) -> None:
+    reduction = tf.distribute.ReductionToOneDevice()
+    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduction)
+    with pytest.raises(ValueError, match="batch_size must be a multiple of 2 replicas, got 3"):
+        training.train(tiny(batch_size=3), *sources(), tmp_path / "run", two)
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_devices_train_like_one(tmp_path: Path) -> None:
+    reduction = tf.distribute.ReductionToOneDevice()
+    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduction)
+    config = tiny(steps=2)
+    one_log = training.train(config, *sources(), tmp_path / "one")
+    two_log = training.train(config, *sources(), tmp_path / "two", two)
+    assert one_log.keys() == two_log.keys()
+    for name in one_log:
+        np.testing.assert_allclose(two_log[name], one_log[name], atol=1e-4, err_msg=name)
+
+
+def test_it_learns_to_fill_the_holes_of_two_photographs() -> None:
+    """Better than any constant could: that of each image's hole is its median colour."""
+    crops = [images.to_float(_photograph(name)) for name in ("astronaut.png", "coffee.png")]
+    photographs = tf.stack(crops)
+    holes = masks.training_masks(tf.constant([[0, 1], [0, 2]]), 32, 32, min_width=2, max_width=5)
+    inputs = images.pyramids(photographs, holes, 2)
+
+    keras.utils.set_random_seed(0)
+    model = PyramidGenerator(
+        (16, 32), width=16, discriminator_width=8, kernel_initializer="gated_he"
+    )
+    optimizers = [keras.optimizers.Adam(2e-3, beta_1=0.5) for _ in range(2)]
+    model.compile(*optimizers, adversarial_weight=0.01)
+    dataset = tf.data.Dataset.from_tensors(inputs).repeat()
+    model.fit(dataset, steps_per_epoch=150, verbose=0)
+    ours = hole_l1(photographs, model(inputs)[-1].completed, holes).numpy()
+
+    for i in range(2):
+        values = photographs[i].numpy()[holes[i, ..., 0].numpy() == 1]
+        best_constant = np.abs(values - np.median(values, axis=0)).mean()
+        assert ours[i] < 0.7 * best_constant
+
+
+def _photograph(name: str) -> np.ndarray:
+    image = tf.io.decode_image((PHOTOGRAPHS / name).read_bytes(), channels=3)
+    small = tf.image.resize(image[:400, :400], [32, 32], antialias=True)
+    return tf.cast(small, tf.uint8).numpy()
