@@ -30,7 +30,9 @@ def load(name: str) -> tuple[FileSource, FileSource]:
         NoUsableImageError: the folder is missing or holds no usable image.
     """
     if name == "samples":
-        return FileSource(samples.photographs("train")), FileSource(samples.photographs("validation"))
+        return FileSource(samples.photographs("train")), FileSource(
+            samples.photographs("validation")
+        )
     kind, _, place = name.partition(":")
     if kind == "folder" and place:
         return hold_out(find_images(place))

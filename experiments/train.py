@@ -33,6 +33,7 @@ _DRY_RUN = flags.DEFINE_bool(
 
 
 def main(argv: list[str]) -> None:
+    """Trains what the flags describe, or shows it."""
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
     config = from_dict(to_dict(_CONFIG.value))  # Anew: flags set fields without checking them.
@@ -42,7 +43,9 @@ def main(argv: list[str]) -> None:
         return
     workdir = Path(_WORKDIR.value or default_workdir(config))
     sources = data.load(config.data.dataset)
-    print(f"{len(sources[0])} photographs to train on, {len(sources[1])} held out, run folder {workdir}")
+    print(
+        f"{len(sources[0])} photographs to train on, {len(sources[1])} held out; run in {workdir}"
+    )
     last = training.train(config, *sources, workdir)
     _report(config, workdir, last, sources)
 

@@ -88,7 +88,10 @@ class ProgressBar(tfa.callbacks.TQDMProgressBar):
         self.overall_progress_tqdm.reset(total=1.0)
 
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        step, elapsed = int(self.model.generator_optimizer.iterations), time.monotonic() - self.began
+        step, elapsed = (
+            int(self.model.generator_optimizer.iterations),
+            time.monotonic() - self.began,
+        )
         taken = step - self.first_step
         done = taken / max(self.steps - self.first_step, 1)
         if self.seconds:
@@ -163,7 +166,10 @@ def sample_sheet(
             shown = double_nearest(shown)
         columns[f"level {level}: {output.completed.shape[1]} px"] = shown
     columns["truth"] = pyramid[-1]
-    cells = [np.pad(images.to_uint8(x), [(0, 0), (2, 2), (2, 2), (0, 0)], constant_values=255) for x in columns.values()]
+    cells = [
+        np.pad(images.to_uint8(x), [(0, 0), (2, 2), (2, 2), (0, 0)], constant_values=255)
+        for x in columns.values()
+    ]
     strips = [_caption(name, cell.shape[2]) for name, cell in zip(columns, cells)]
     rows = [np.concatenate(row, axis=1) for row in zip(*cells)]
     return np.concatenate([np.concatenate(strips, axis=1), *rows], axis=0)
@@ -171,7 +177,9 @@ def sample_sheet(
 
 def _caption(text: str, width: int) -> np.ndarray:
     strip = np.full([20, width, 3], 255, np.uint8)
-    return cv2.putText(strip, text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+    return cv2.putText(
+        strip, text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA
+    )
 
 
 def picture_batch(dataset: tf.data.Dataset, count: int) -> Any:

@@ -12,7 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgi.rules import RuleError, DILATIONS, INITIALIZERS, check, check_choice, check_fusion, check_levels, check_width
+from pgi.rules import (
+    DILATIONS,
+    INITIALIZERS,
+    RuleError,
+    check,
+    check_choice,
+    check_fusion,
+    check_levels,
+    check_width,
+)
 
 PLACEMENTS = ("random", "center")
 CROPS = ("random", "resize", "random_resized")
@@ -40,7 +49,12 @@ class ModelConfig:
         check_choice("dilation", DILATIONS, self.dilation)
         check_fusion(self.fusion, self.drop_coarse)
         check_choice("kernel_initializer", INITIALIZERS, self.kernel_initializer)
-        check("discriminator_width", "positive", self.discriminator_width > 0, self.discriminator_width)
+        check(
+            "discriminator_width",
+            "positive",
+            self.discriminator_width > 0,
+            self.discriminator_width,
+        )
 
 
 @dataclass
@@ -57,10 +71,20 @@ class LossConfig:
     adversarial_warmup_steps: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("l1_weight", "coarse_l1_weight", "adversarial_weight", "adversarial_warmup_steps"):
+        for name in (
+            "l1_weight",
+            "coarse_l1_weight",
+            "adversarial_weight",
+            "adversarial_warmup_steps",
+        ):
             value = getattr(self, name)
             check(name, "at least 0", value >= 0, value)
-        check("level_weights", "all at least 0", min(self.level_weights, default=0) >= 0, self.level_weights)
+        check(
+            "level_weights",
+            "all at least 0",
+            min(self.level_weights, default=0) >= 0,
+            self.level_weights,
+        )
 
 
 @dataclass
@@ -86,7 +110,12 @@ class MaskConfig:
     def __post_init__(self) -> None:
         check_choice("square", PLACEMENTS, self.square)
         widths = (self.min_stroke_width, self.max_stroke_width)
-        check("min_stroke_width, max_stroke_width", "positive and in order", 0 < widths[0] <= widths[1], widths)
+        check(
+            "min_stroke_width, max_stroke_width",
+            "positive and in order",
+            0 < widths[0] <= widths[1],
+            widths,
+        )
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Images and masks between the edges (uint8) and the network ([-1, 1]), and up and down the pyramid.
+"""Images and masks: in at the edges (uint8), in the network ([-1, 1]), and down the pyramid.
 
 Conventions that hold everywhere: images are `[B, H, W, 3]` RGB, masks `[B, H, W, 1]` with 1 = hole;
 a pyramid is a tuple with the coarsest level first.

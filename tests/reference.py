@@ -25,9 +25,7 @@ def reference_shapes(network: str) -> dict[str, list[int]]:
 
 def reference_weights(network: str, seed: int = 0) -> dict[str, np.ndarray]:
     """Name -> array, each made from its name and the seed as the golden numbers' were."""
-    return {
-        name: _weights(name, shape, seed) for name, shape in reference_shapes(network).items()
-    }
+    return {name: _weights(name, shape, seed) for name, shape in reference_shapes(network).items()}
 
 
 def _weights(name: str, shape: list[int], seed: int) -> np.ndarray:

@@ -93,5 +93,3 @@ def test_weights_without_a_place_are_told_of(caplog: pytest.LogCaptureFixture) -
 def test_refuses_an_unknown_channel_order() -> None:
     with pytest.raises(ValueError, match="channel_order must be one of rgb, bgr, got 'gbr'"):
         deepfillv2.assign_generator(SubGenerator(8), small_weights(), channel_order="gbr")
-
-

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -69,7 +69,7 @@ def test_batches_are_uint8_crops_and_their_numbers_without_end():
     images, numbers = dataset.element_spec
     assert (images.shape, images.dtype) == ((4, 8, 8, 3), tf.uint8)
     assert (numbers.shape, numbers.dtype) == ((4,), tf.int64)
-    for batch, (_, numbers) in enumerate(islice(dataset.as_numpy_iterator(), 5)):
+    for batch, (_, numbers) in enumerate(itertools.islice(dataset.as_numpy_iterator(), 5)):
         np.testing.assert_array_equal(numbers, 12 + 4 * batch + np.arange(4))
 
 
@@ -272,6 +272,41 @@ def test_random_resized_cuts_squares_of_all_sides_from_the_size_to_the_pictures(
     assert shares.min() < 0.05 and shares.max() > 0.95
     error = math.sqrt(1 / 12 / len(shares))
     assert np.abs(shares.mean(axis=0) - 0.5).max() < SIGMAS * error
+
+
+# Augmentation
+
+
+def turned_and_recoloured(image: np.ndarray) -> list[bytes]:
+    """The 8 symmetries of a square in each of 6 orders of colours, as Pillow makes them."""
+    turns = [
+        Image.fromarray(image),
+        *(Image.fromarray(image).transpose(t) for t in Image.Transpose),
+    ]
+    return [
+        np.asarray(turn)[..., list(colours)].tobytes()
+        for turn in turns
+        for colours in itertools.permutations(range(3))
+    ]
+
+
+def test_augmentation_turns_mirrors_and_recolours_the_crop_that_there_is_without_it():
+    source, count = Pictures(noise(24, 31)), 960
+    plain = samples(source, count, size=8)
+    augmented = samples(source, count, size=8, augment=True)
+    counts = np.zeros(48, int)
+    for crop, changed in zip(plain, augmented):
+        counts[turned_and_recoloured(crop).index(changed.tobytes())] += 1
+    error = math.sqrt(count * 1 / 48 * 47 / 48)
+    assert np.abs(counts - count / 48).max() < SIGMAS * error
+
+
+def test_augmentation_depends_on_seed_and_number_only(photographs):
+    whole = samples(FileSource(photographs), 20, size=16, augment=True)
+    later = samples(FileSource(photographs), 9, 11, size=16, augment=True, batch_size=2)
+    np.testing.assert_array_equal(later, whole[11:])
+    other = samples(FileSource(photographs), 20, size=16, augment=True, seed=1)
+    assert not any(np.array_equal(*pair) for pair in zip(other, whole))
 
 
 # Pyramids

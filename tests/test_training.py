@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ PHOTOGRAPHS = Path(skimage.data.__file__).parent
 NAMES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 
 
-def tiny(steps: int = 2, **train: object) -> ExperimentConfig:
+def tiny(steps: int = 2, **train: Any) -> ExperimentConfig:
     return ExperimentConfig(
         name="tiny",
         model=ModelConfig(
@@ -100,7 +101,9 @@ def test_a_killed_run_goes_on_to_the_bits_of_an_unbroken_one(tmp_path: Path, fol
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    killed_at = newest_checkpoint(broken)["generator_optimizer/_iterations/.ATTRIBUTES/VARIABLE_VALUE"]
+    killed_at = newest_checkpoint(broken)[
+        "generator_optimizer/_iterations/.ATTRIBUTES/VARIABLE_VALUE"
+    ]
     assert killed_at < 12
     run_program(*flags(broken, folder, steps=12))
 
@@ -155,7 +158,9 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_
     good = newest_checkpoint(run)
 
     class Poisoned(FileSource):
-        """Breaks the upper level's coarse network as soon as training goes on."""
+        """Breaks the upper level's refine network as soon as training goes on."""
+
+        model: PyramidGenerator
 
         def read(self, index: int) -> np.ndarray:
             self.model.sub_generators[1].refine.decoder.conv17.bias.assign([np.inf] * 3)
@@ -217,7 +222,7 @@ def test_it_learns_to_fill_the_holes_of_two_photographs() -> None:
         (16, 32), width=16, discriminator_width=8, kernel_initializer="gated_he"
     )
     optimizers = [keras.optimizers.Adam(2e-3, beta_1=0.5) for _ in range(2)]
-    model.compile(*optimizers, adversarial_weight=0.01)
+    model.compile(optimizers[0], optimizers[1], adversarial_weight=0.01)
     dataset = tf.data.Dataset.from_tensors(inputs).repeat()
     model.fit(dataset, steps_per_epoch=150, verbose=0)
     ours = hole_l1(photographs, model(inputs)[-1].completed, holes).numpy()
@@ -232,3 +237,13 @@ def _photograph(name: str) -> np.ndarray:
     image = tf.io.decode_image((PHOTOGRAPHS / name).read_bytes(), channels=3)
     small = tf.image.resize(image[:400, :400], [32, 32], antialias=True)
     return tf.cast(small, tf.uint8).numpy()
+
+
+def test_the_coarse_l1_is_added_when_it_is_weighted(tmp_path: Path) -> None:
+    config = tiny(steps=1)
+    config.loss.coarse_l1_weight = 0.5
+    last = training.train(config, *sources(), tmp_path / "run")
+    for n in range(2):
+        terms = (last[f"train/level_{n}/{term}"] for term in ("adversarial", "l1", "coarse_l1"))
+        expected = np.dot(list(terms), [1, 1, 0.5])
+        np.testing.assert_allclose(last[f"train/level_{n}/loss"], expected, rtol=1e-5)

@@ -1,0 +1,1 @@
+"""The photographs that scikit-image ships."""

@@ -13,14 +13,14 @@ import skimage.data
 SPLITS = {
     "train": (
         "astronaut.png",
-        "coffee.png",
         "hubble_deep_field.jpg",
         "ihc.png",
         "motorcycle_left.png",
         "motorcycle_right.png",
         "retina.jpg",
+        "rocket.jpg",
     ),
-    "validation": ("chelsea.png", "rocket.jpg"),
+    "validation": ("chelsea.png", "coffee.png"),
 }
 
 

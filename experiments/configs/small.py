@@ -15,6 +15,8 @@ def get_config() -> ExperimentConfig:
             levels=(32, 64, 128), width=16, kernel_initializer="gated_he", discriminator_width=16
         ),
         loss=LossConfig(adversarial_warmup_steps=2000),
-        data=DataConfig(dataset="samples", crop="random_resized", augment=True, validation_images=16),
+        data=DataConfig(
+            dataset="samples", crop="random_resized", augment=True, validation_images=16
+        ),
         train=TrainConfig(learning_rate=5e-4, snapshot_steps=50),
     )

@@ -1,4 +1,4 @@
-"""Contextual attention: fills each patch of the foreground with a blend of the background's patches.
+"""Contextual attention: each patch of the foreground becomes a blend of background patches.
 
 The textbook formulation extracts 3x3 patches to match and 4x4 patches to paste. Both are sums over
 shifted copies of something much smaller, and this file computes those sums instead:
@@ -70,7 +70,9 @@ def contextual_attention(
     scores = _patch_scores(queries, keys)
     if fuse:
         scores = _fuse(scores)
-    attention = _masked_softmax(scores, None if mask is None else _shrink(mask, rate), softmax_scale)
+    attention = _masked_softmax(
+        scores, None if mask is None else _shrink(mask, rate), softmax_scale
+    )
     pasted = _paste(attention, values, rate)
     return tf.cast(tf.ensure_shape(pasted, foreground.shape), foreground.dtype)
 
@@ -141,7 +143,9 @@ def _paste(attention: tf.Tensor, values: tf.Tensor, rate: int) -> tf.Tensor:
         return tf.pad(x, first) + tf.pad(x, second)
 
     weights = overlap(overlap(attention, (1, 3)), (2, 4))
-    weights = tf.reshape(weights, [batch, (height + 1) * (width + 1), (key_height + 1) * (key_width + 1)])
+    weights = tf.reshape(
+        weights, [batch, (height + 1) * (width + 1), (key_height + 1) * (key_width + 1)]
+    )
     pasted = tf.matmul(weights, blocks) / 4.0
     pasted = tf.reshape(pasted, [batch, height + 1, width + 1, rate**2 * channels])
     if rate > 1:

@@ -1,4 +1,4 @@
-"""The four resizings of the paper and of its reference [29], each with a gradient and an XLA kernel.
+"""The resizings of the paper and of its reference [29], each with a gradient and an XLA kernel.
 
 `tf.image.resize` has neither for every method that is needed here: "area" lacks both, and nearest
 lacks an XLA kernel for its gradient. TF2 also dropped the `align_corners` that [29] rests on.
@@ -76,7 +76,9 @@ def double_nearest(x: tf.Tensor) -> tf.Tensor:
     return tf.reshape(repeated, [batch, 2 * height, 2 * width, channels])
 
 
-def nearest_align_corners(x: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
+def nearest_align_corners(
+    x: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
+) -> tf.Tensor:
     """Nearest neighbour between grids whose corner pixels coincide: [29]'s way down.
 
     TF2's nearest resize aligns the edges of the corner pixels instead and picks other pixels.

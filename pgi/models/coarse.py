@@ -15,8 +15,8 @@ class CoarseNetwork(keras.layers.Layer):
     """Encoder to a quarter of the side, dilated convolutions there, decoder back.
 
     Called as `image, features = coarse(masked_image, mask, lower_features=None)`:
-    `masked_image` `[B, H, W, 3]` in [-1, 1], 0 in the hole; `mask` `[B, H, W, 1]`, 1 = hole; H and W
-    multiples of 4. `lower_features` `[B, H/4, W/4, 2 * width]` are added after the dilated
+    `masked_image` `[B, H, W, 3]` in [-1, 1], 0 in the hole; `mask` `[B, H, W, 1]`, 1 = hole; H and
+    W multiples of 4. `lower_features` `[B, H/4, W/4, 2 * width]` are added after the dilated
     convolutions. Returns the image `[B, H, W, 3]` in (-1, 1), hole and known pixels alike, and the
     features `[B, H/4, W/4, 2 * width]` that the decoder reads.
 

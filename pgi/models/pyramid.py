@@ -210,7 +210,9 @@ class PyramidGenerator(keras.Model):
             with tape.stop_recording():
                 discriminator_losses = self._update_discriminators(images, masks, outputs)
             terms = self._generator_terms(images, masks, outputs)
-            loss = tf.add_n([tf.nn.compute_average_loss(x["weighted_loss"]) for x in terms.values()])
+            loss = tf.add_n(
+                [tf.nn.compute_average_loss(x["weighted_loss"]) for x in terms.values()]
+            )
         gradients = tape.gradient(loss, generator_variables)
         self.generator_optimizer.apply_gradients(zip(gradients, generator_variables))
 

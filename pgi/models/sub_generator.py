@@ -45,15 +45,15 @@ class SubGenerator(keras.layers.Layer):
     """DeepFillv2 generator of one level, fused with the level below.
 
     Called as `output = sub_generator(masked_image, mask, lower=None)`: `masked_image`
-    `[B, H, W, 3]` in [-1, 1], whose pixels under the mask change nothing; `mask` `[B or 1, H, W, 1]`,
-    1 = hole; H and W multiples of 8; `lower` the `SubGeneratorOutput` of the level below, at half
-    the height and width. Returns a `SubGeneratorOutput`.
+    `[B, H, W, 3]` in [-1, 1], whose pixels under the mask change nothing; `mask`
+    `[B or 1, H, W, 1]`, 1 = hole; H and W multiples of 8; `lower` the `SubGeneratorOutput` of the
+    level below, at half the height and width. Returns a `SubGeneratorOutput`.
 
     Args:
         width: filters of the first gated convolutions, a multiple of 4.
         dilation_rates: of the coarse network and of the refine network's convolution path.
-        fusion: one of `pgi.rules.FUSIONS`; how `lower` comes in. "image": its completed image is added to the
-            coarse result (eq. 3). "image_attention", "image_convolution": the same for one path of
+        fusion: one of `pgi.rules.FUSIONS`; how `lower` comes in. "image": its completed image is
+            added to the coarse result (eq. 3). "image_attention", "image_convolution": the same for one path of
             the refine network, the other sees the coarse result alone. "feature_coarse",
             "feature_refine": its features are added to this level's. "none": not at all.
         drop_coarse: no coarse network (section 3.1.2): the upsampled lower result takes the place
@@ -110,8 +110,9 @@ class SubGenerator(keras.layers.Layer):
         self, image: tf.Tensor, mask: tf.Tensor, lower: SubGeneratorOutput | None
     ) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor]:
         """The coarse result, its features, and the sum of equation 3."""
-        fuse_images = lower is not None and self.fusion.startswith("image")
-        upsampled = double_bilinear(lower.completed) if fuse_images else None
+        upsampled = None
+        if lower is not None and self.fusion.startswith("image"):
+            upsampled = double_bilinear(lower.completed)
         if self.coarse is None:
             if upsampled is None:
                 raise ValueError("drop_coarse needs a level below: lower must not be None")

@@ -12,7 +12,7 @@ from tests.reference import golden, literal_attention
 CASES = golden("contextual_attention")
 
 
-def golden_case(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, int, np.ndarray]:
+def golden_case(index: int) -> tuple:
     mask = CASES.get(f"{index}_mask")
     arrays = [CASES[f"{index}_{name}"] for name in ("foreground", "background")]
     return (*arrays, mask, int(CASES[f"{index}_rate"]), CASES[f"{index}_output"])
@@ -60,7 +60,9 @@ def holes(kind: str, height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["none", "all", "corner", "edge", "each its own"])
-@pytest.mark.parametrize(("height", "width", "rate"), [(12, 20, 2), (14, 10, 2), (9, 7, 1), (9, 12, 3)])
+@pytest.mark.parametrize(
+    ("height", "width", "rate"), [(12, 20, 2), (14, 10, 2), (9, 7, 1), (9, 12, 3)]
+)
 def test_agrees_with_its_definition_in_value_and_gradient(
     kind: str, height: int, width: int, rate: int
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,7 +14,7 @@ from pgi.losses import l1_loss
 from pgi.models import PyramidGenerator
 
 
-def pyramid_model(**kwargs: object) -> PyramidGenerator:
+def pyramid_model(**kwargs: Any) -> PyramidGenerator:
     keras.utils.set_random_seed(0)
     arguments = {
         "levels": (8, 16, 32), "width": 4, "discriminator_width": 2,
@@ -31,7 +33,7 @@ def example(levels: int = 3, batch: int = 2, side: int = 32) -> tuple:
     return images.pyramids(image, tf.constant(mask), levels)
 
 
-def compiled(model: PyramidGenerator, rate: float = 0.1, **kwargs: object) -> PyramidGenerator:
+def compiled(model: PyramidGenerator, rate: float = 0.1, **kwargs: Any) -> PyramidGenerator:
     model.compile(keras.optimizers.SGD(rate), keras.optimizers.SGD(rate), **kwargs)
     return model
 
@@ -94,7 +96,7 @@ def test_the_generators_update_leaves_the_discriminators_and_every_u_alone() -> 
     before = values(discriminators), values(vectors), values(model.generator_variables)
     with tf.GradientTape() as tape:
         outputs = model(inputs)
-        terms = model._generator_terms(*inputs, outputs)
+        terms = model._generator_terms(inputs[0], inputs[1], outputs)
         loss = tf.add_n([tf.reduce_sum(term["weighted_loss"]) for term in terms.values()])
     gradients = tape.gradient(loss, model.generator_variables)
     model.generator_optimizer.apply_gradients(zip(gradients, model.generator_variables))
@@ -161,7 +163,7 @@ def test_two_devices_take_the_step_that_one_takes(only_level: int | None) -> Non
 
 def test_training_one_level_leaves_the_others_as_they_are() -> None:
     model = compiled(pyramid_model(), only_level=1)
-    networks = [*model.sub_generators, *model.discriminators]
+    networks: list[Any] = [*model.sub_generators, *model.discriminators]
     before = [values(network.variables) for network in networks]
     model.train_step(example())
     moved = [any(changed(a, network.variables)) for a, network in zip(before, networks)]
@@ -192,12 +194,10 @@ def test_any_number_of_levels_trains(levels: tuple[int, ...]) -> None:
 
 def test_adaptive_dilation_has_fewer_and_smaller_rates_above_the_bottom() -> None:
     def rates(model: PyramidGenerator) -> list[list[tuple[int, ...]]]:
+        networks: list[list[Any]] = [[x.coarse, x.refine] for x in model.sub_generators]
         return [
-            [
-                tuple(layer.dilation_rate[0] for layer in network.dilated)
-                for network in (sub_generator.coarse, sub_generator.refine)
-            ]
-            for sub_generator in model.sub_generators
+            [tuple(layer.dilation_rate[0] for layer in network.dilated) for network in pair]
+            for pair in networks
         ]
 
     assert rates(pyramid_model()) == [[(2, 4, 8, 12)] * 2, [(2, 4, 8)] * 2, [(2, 4, 8)] * 2]
@@ -226,7 +226,10 @@ def test_evaluate_reports_the_mean_over_images_of_the_l1_in_the_hole() -> None:
         expected = np.mean([e[h].mean() for e, h in zip(error, hole)])
         np.testing.assert_allclose(logs[f"level_{n}/hole_l1"], expected, rtol=1e-5)
     mean_colour = inputs[-1].numpy().mean(axis=(1, 2), keepdims=True)
-    error, hole = np.abs(inputs[-1] - mean_colour), np.broadcast_to(masks[-1], inputs[-1].shape) == 1
+    error, hole = (
+        np.abs(inputs[-1] - mean_colour),
+        np.broadcast_to(masks[-1], inputs[-1].shape) == 1,
+    )
     expected = np.mean([e[h].mean() for e, h in zip(error, hole)])
     np.testing.assert_allclose(logs["mean_colour_hole_l1"], expected, rtol=1e-5)
 

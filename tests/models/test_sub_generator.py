@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -69,7 +71,7 @@ def test_gradients_are_the_references(reference: SubGenerator, graph: bool) -> N
         np.testing.assert_allclose(by_name[name].numpy()[index], expected, atol=1e-3 * scale)
 
 
-def small(**kwargs: object) -> SubGenerator:
+def small(**kwargs: Any) -> SubGenerator:
     tf.keras.utils.set_random_seed(0)
     return SubGenerator(8, (2, 4), kernel_initializer="gated_he", **kwargs)
 
@@ -123,7 +125,9 @@ def test_fusion_lets_exactly_its_own_parts_see_the_level_below(fusion: str) -> N
 
     seen = {
         "coarse": differs(alone.coarse, fused.coarse),
-        "convolution": differs(alone.refine_features.convolution, fused.refine_features.convolution),
+        "convolution": differs(
+            alone.refine_features.convolution, fused.refine_features.convolution
+        ),
         "attention": differs(alone.refine_features.attention, fused.refine_features.attention),
     }
     expected = {
@@ -174,7 +178,10 @@ def test_a_dropped_coarse_network_leaves_the_level_below_in_its_place() -> None:
     ("arguments", "message"),
     [
         ({"width": 6}, "width must be a positive multiple of 4, got 6"),
-        ({"dilation_rates": ()}, r"dilation_rates must be one or more rates of at least 1, got \(\)"),
+        (
+            {"dilation_rates": ()},
+            r"dilation_rates must be one or more rates of at least 1, got \(\)",
+        ),
         ({"fusion": "sum"}, "fusion must be one of image, .* got 'sum'"),
         ({"fusion": "none", "drop_coarse": True}, 'fusion must be "image" under drop_coarse'),
         ({"kernel_initializer": "he"}, "kernel_initializer must be one of .* got 'he'"),

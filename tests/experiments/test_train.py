@@ -1,0 +1,67 @@
+"""The training program as its user meets it: flags, dry run, messages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.train import default_workdir
+from pgi.config import DataConfig, ExperimentConfig
+
+ROOT = Path(__file__).parents[2]
+
+
+def train(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "experiments.train", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def test_a_dry_run_shows_the_resolved_config_shapes_and_parameters_and_makes_nothing(
+    tmp_path: Path,
+) -> None:
+    result = train(
+        "--config=experiments/configs/paper_512.py",
+        "--config.train.batch_size=2",
+        "--dry-run",
+        f"--workdir={tmp_path / 'run'}",
+    )
+    assert result.returncode == 0, result.stderr
+    assert '"batch_size": 2' in result.stdout
+    assert "(2, 512, 512, 3)" in result.stdout
+    assert not (tmp_path / "run").exists()
+    assert not result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.train.batch_size=0"], "batch_size must be positive, got 0"),
+        (["--config.model.levels=(32, 65)"], r"levels must start with|levels must double"),
+        (["--config.train.speed=3"], "speed"),
+        (["--config.train.batch_size=many"], "batch_size"),
+        (["--config=no/such.py"], "no/such.py"),
+        (["--config.data.dataset=places"], "dataset must be one of samples, folder:PATH"),
+        (["--config.data.dataset=folder:/no/such"], "no such folder: /no/such"),
+        (["surplus"], "unknown arguments: surplus"),
+    ],
+)
+def test_bad_input_gets_a_message_and_no_traceback(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    result = train(*arguments, f"--workdir={tmp_path / 'run'}")
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    assert any(part in result.stderr for part in message.split("|"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "folder"),
+    [("samples", "runs/n_samples"), ("folder:/my photos/of 2024/", "runs/n_of_2024")],
+)
+def test_runs_of_different_datasets_go_to_different_folders(dataset: str, folder: str) -> None:
+    config = ExperimentConfig(name="n", data=DataConfig(dataset=dataset))
+    assert default_workdir(config) == folder
