@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
+
 from absl import logging
 
 from data.samples import samples
@@ -30,9 +33,8 @@ def load(name: str) -> tuple[FileSource, FileSource]:
         NoUsableImageError: the folder is missing or holds no usable image.
     """
     if name == "samples":
-        return FileSource(samples.photographs("train")), FileSource(
-            samples.photographs("validation")
-        )
+        training = FileSource(samples.photographs("train"), keep=True)
+        return training, FileSource(samples.photographs("validation"), keep=True)
     kind, _, place = name.partition(":")
     if kind == "folder" and place:
         return hold_out(find_images(place))
@@ -41,12 +43,21 @@ def load(name: str) -> tuple[FileSource, FileSource]:
 
 def hold_out(source: FileSource) -> tuple[FileSource, FileSource]:
     """Parts a source in training and validation photographs, always in the same way."""
-    paths = source.paths
-    if len(paths) == 1:
-        logging.warning("only one usable image, %s: it is trained on and validated with", paths[0])
-        return source, FileSource(paths)
-    count = min(max(len(paths) // HOLD_OUT_ONE_IN, 1), HOLD_OUT_MOST)
-    held_out = set(paths[:: len(paths) // count][:count])
-    training = FileSource([path for path in paths if path not in held_out])
+    # Damage shows only when a file is read: there must be one to train on, one to validate with.
+    readable = (path for path in source.paths if source.try_read(path) is not None)
+    found = list(itertools.islice(readable, 2))
+    if len(found) == 1:
+        logging.warning("only one usable image, %s: it is trained on and validated with", found[0])
+        training = FileSource(found)
+        training.skipped.update(source.skipped)
+        return training, FileSource(found)
+    held_out: list[Path] = []
+    while not held_out:
+        paths = [path for path in source.paths if path not in source.skipped]
+        count = min(max(len(paths) // HOLD_OUT_ONE_IN, 1), HOLD_OUT_MOST)
+        chosen = paths[:: len(paths) // count][:count]
+        if all(source.try_read(path) is not None for path in chosen):
+            held_out = chosen
+    training = FileSource([path for path in paths if path not in set(held_out)])
     training.skipped.update(source.skipped)
-    return training, FileSource(sorted(held_out))
+    return training, FileSource(held_out)

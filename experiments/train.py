@@ -24,7 +24,7 @@ from pgi.rules import RuleError
 from pgi.run_folder import RunFolderError
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", "experiments/configs/small.py", "File whose get_config() is the experiment."
+    "config", None, "File whose get_config() is the experiment; required."
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; default runs/CONFIG_DATASET.")
 _DRY_RUN = flags.DEFINE_bool(
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
     """Trains what the flags describe, or shows it."""
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
-    config = from_dict(to_dict(_CONFIG.value))  # Anew: flags set fields without checking them.
+    config = _checked_config()
     if _DRY_RUN.value:
         print(json.dumps(to_dict(config), indent=2))
         print(summary.summarize(training.make_model(config), config.train.batch_size))
@@ -48,6 +48,13 @@ def main(argv: list[str]) -> None:
     )
     last = training.train(config, *sources, workdir)
     _report(config, workdir, last, sources)
+
+
+def _checked_config() -> ExperimentConfig:
+    if not isinstance(_CONFIG.value, ExperimentConfig):
+        file = config_flags.get_config_filename(flags.FLAGS["config"]) if _CONFIG.value else None
+        raise RuleError(f"--config must be a file whose get_config() gives a config, got {file}")
+    return from_dict(to_dict(_CONFIG.value))  # Anew: flags set fields without checking them.
 
 
 def default_workdir(config: ExperimentConfig) -> str:
@@ -82,10 +89,14 @@ def _parse_flags(argv: list[str]) -> list[str]:
 def _run(argv: list[str]) -> None:
     try:
         main(argv)
+        message = None
     except (RuleError, NoUsableImageError, RunFolderError, NonFiniteLossError) as error:
-        sys.exit(f"error: {error}")
+        message = f"error: {error}"
     except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on from the last checkpoint")
+        message = "interrupted; the same command goes on from the last checkpoint"
+    # Not inside `except`: the error would keep the data pipeline alive, whose threads then wait for
+    # a Python that is going away.
+    sys.exit(message)
 
 
 if __name__ == "__main__":

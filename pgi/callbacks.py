@@ -32,12 +32,20 @@ class TotalSteps(keras.callbacks.Callback):
         self.steps = steps
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        if int(self.model.generator_optimizer.iterations) >= self.steps:
+        if self.model.step >= self.steps:
             self.model.stop_training = True
 
 
 class TimeLimit(tfa.callbacks.TimeStopping):
-    """TFA's, but looks at the clock after every step, not only after an epoch."""
+    """TFA's, but looks at the clock after every step, not only after an epoch.
+
+    Args:
+        seconds: positive; may be infinite.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self.on_epoch_end(batch, logs)
@@ -58,7 +66,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
         # These are means since the last snapshot, and no mean gets rid of a NaN.
         broken = [name for name, value in (logs or {}).items() if not math.isfinite(value)]
         if broken:
-            step = int(self.model.generator_optimizer.iterations)
+            step = self.model.step
             good = tf.train.latest_checkpoint(str(self.run.checkpoints)) or "none yet"
             raise NonFiniteLossError(
                 f"step {step}: {broken[0]} is {(logs or {})[broken[0]]}; "
@@ -72,7 +80,7 @@ class ProgressBar(tfa.callbacks.TQDMProgressBar):
     Args:
         first_step: where this run takes up.
         steps: where it ends at the latest.
-        seconds: after how long it ends at the latest; 0 for no limit.
+        seconds: after how long it ends at the latest; may be infinite.
     """
 
     SHOWN = ("loss", "discriminator_loss")
@@ -89,13 +97,11 @@ class ProgressBar(tfa.callbacks.TQDMProgressBar):
 
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         step, elapsed = (
-            int(self.model.generator_optimizer.iterations),
+            self.model.step,
             time.monotonic() - self.began,
         )
         taken = step - self.first_step
-        done = taken / max(self.steps - self.first_step, 1)
-        if self.seconds:
-            done = max(done, elapsed / self.seconds)
+        done = max(taken / (self.steps - self.first_step), elapsed / self.seconds)
         shown = {name: f"{(logs or {})[name]:.3f}" for name in self.SHOWN}
         bar = self.overall_progress_tqdm
         bar.set_postfix(step=step, rate=f"{taken / elapsed:.2f} steps/s", **shown, refresh=False)
@@ -128,7 +134,7 @@ class Snapshot(keras.callbacks.Callback):
         self.writer = tf.summary.create_file_writer(str(run.events))
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        step = int(self.model.generator_optimizer.iterations)
+        step = self.model.step
         values = {_metric_name(name): float(value) for name, value in (logs or {}).items()}
         self.run.append_metrics(step, values)
         with self.writer.as_default(step=step):

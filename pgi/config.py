@@ -15,6 +15,7 @@ from typing import Any
 from pgi.rules import (
     DILATIONS,
     INITIALIZERS,
+    PLACEMENTS,
     RuleError,
     check,
     check_choice,
@@ -23,7 +24,6 @@ from pgi.rules import (
     check_width,
 )
 
-PLACEMENTS = ("random", "center")
 CROPS = ("random", "resize", "random_resized")
 SCHEDULES = ("joint", "layerwise")
 
@@ -82,7 +82,7 @@ class LossConfig:
         check(
             "level_weights",
             "all at least 0",
-            min(self.level_weights, default=0) >= 0,
+            all(weight >= 0 for weight in self.level_weights),
             self.level_weights,
         )
 
@@ -183,7 +183,7 @@ class TrainConfig:
             value = getattr(self, name)
             check(name, "in [0, 1)", 0 <= value < 1, value)
         check("minutes", "at least 0", self.minutes >= 0, self.minutes)
-        check("seed", "at least 0", self.seed >= 0, self.seed)
+        check("seed", "in [0, 2**31 - 1)", 0 <= self.seed < 2**31 - 1, self.seed)
         check_choice("schedule", SCHEDULES, self.schedule)
 
 

@@ -15,6 +15,8 @@ import math
 
 import tensorflow as tf
 
+from pgi.rules import PLACEMENTS, check_choice
+
 MAX_STROKES = 3
 MIN_STEPS = 4
 MAX_STEPS = 11
@@ -48,7 +50,7 @@ def training_masks(
     Raises:
         ValueError: as `random_squares` and `brush_strokes` do.
 
-    Source: [29], released code.
+    Source: [29], training masks.
     Departs from it: a mask for every sample, where [29] draws one for the batch.
     """
     square = random_squares(seeds, height, width, placement=placement)
@@ -79,11 +81,10 @@ def random_squares(
     Raises:
         ValueError: `placement` is neither of the two, or `seeds` are not integers `[B, 2]`.
 
-    Source: [29], released code; the paper calls this mask central, hence the other placement.
+    Source: [29], training masks; the paper calls this mask central, hence the other placement.
     Departs from it: nothing, with `"random"`.
     """
-    if placement not in ("random", "center"):
-        raise ValueError(f'placement must be "random" or "center", got "{placement}"')
+    check_choice("placement", PLACEMENTS, placement)
     place_y, inset_y, place_x, inset_x = tf.unstack(_uniform(seeds, _SQUARE, [4]), axis=1)
 
     def inside(side: int | tf.Tensor, place: tf.Tensor, inset: tf.Tensor) -> tf.Tensor:
@@ -123,7 +124,7 @@ def brush_strokes(
     Raises:
         ValueError: not 1 <= `min_width` <= `max_width`, or `seeds` are not integers `[B, 2]`.
 
-    Source: [29], supplementary material, Algorithm 1, and released code.
+    Source: [29], supplementary material, Algorithm 1.
     Departs from it: outlines differ from PIL's by at most a pixel; its random flips, which have no
     effect there, are left out, so that here too the strokes lean to one side.
     """
@@ -158,7 +159,7 @@ def stroke_vertices(
         widths: `[B, 3]` int32, the strokes' widths in pixels.
         valid: `[B, 3, 11]` bool, whether the segment from vertex i to vertex i + 1 is painted.
 
-    Source: [29], supplementary material, Algorithm 1, with the constants of its released code.
+    Source: [29], supplementary material, Algorithm 1.
     Departs from it: nothing.
     """
     if not 1 <= min_width <= max_width:

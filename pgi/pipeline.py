@@ -84,9 +84,18 @@ def _file_number(number: tf.Tensor, files: int, seed: int, shuffle: bool) -> tf.
     position, turn = number % files, number // files
     if not shuffle:
         return position
-    # An order of millions need not be stored or computed to know one place of it.
-    seeds = tf.stack([tf.constant(seed, tf.int64), turn])
-    return tf.random.experimental.index_shuffle(position, seeds, tf.constant(files - 1, tf.int64))
+    # An order of millions need not be stored or computed to know one place of it. Of each of its
+    # seeds the shuffle takes but a few bits (8 for few files), so these must depend on all of ours.
+    seeds = tf.random.stateless_uniform(
+        [3],
+        tf.stack([tf.constant(seed, tf.int64), turn]),
+        minval=None,
+        maxval=None,
+        dtype=tf.uint32,
+        alg="philox",
+    )
+    last = tf.constant(files - 1, tf.int64)
+    return tf.raw_ops.RandomIndexShuffle(index=position, seed=seeds, max_index=last)
 
 
 def _cut(image: np.ndarray, size: int, crop: str, rng: np.random.Generator) -> np.ndarray:
@@ -137,8 +146,8 @@ def pyramid_builder(levels: int, mask: MaskConfig, seed: int) -> Builder:
             height,
             width,
             placement=mask.square,
-            min_width=mask.min_stroke_width * scale,
-            max_width=mask.max_stroke_width * scale,
+            min_width=max(mask.min_stroke_width * scale, 1.0),
+            max_width=max(mask.max_stroke_width * scale, 1.0),
         )
         return images.pyramids(images.to_float(crops), holes, levels)
 

@@ -7,6 +7,8 @@ warning, and counted.
 
 from __future__ import annotations
 
+import functools
+import os
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +17,10 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 from PIL import Image, ImageOps
+
+# Pillow warns of odd metadata and of large photographs. Set once and for all: `catch_warnings`
+# around each file would swap the whole program's filters from several threads at once.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # Smaller ones would be enlarged into blur: no photograph, rather an icon.
 MIN_SIDE = 32
@@ -42,8 +48,7 @@ def read_image(path: str | Path) -> np.ndarray:
     Source: ours. Departs from it: nothing.
     """
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
+        with Image.open(path) as image:
             image.load()
             return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
     except OSError:
@@ -66,16 +71,19 @@ class FileSource:
 
     Args:
         paths: of image files.
+        keep: whether pixels stay in memory once read: for a few files, whose decoding would
+            otherwise take its share of a small machine at every step.
 
     Raises:
         NoUsableImageError: there is no path.
     """
 
-    def __init__(self, paths: Sequence[str | Path]) -> None:
+    def __init__(self, paths: Sequence[str | Path], keep: bool = False) -> None:
         if not paths:
             raise NoUsableImageError("no image file was given")
         self.paths = [Path(path) for path in paths]
         self.skipped: dict[Path, str] = {}
+        self._read = functools.cache(read_image) if keep else read_image
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -93,14 +101,20 @@ class FileSource:
             NoUsableImageError: no file is usable.
         """
         for offset in range(len(self.paths)):
-            path = self.paths[(index + offset) % len(self.paths)]
-            if path in self.skipped:
-                continue
+            image = self.try_read(self.paths[(index + offset) % len(self.paths)])
+            if image is not None:
+                return image
+        example = "; ".join(f"{path}: {reason}" for path, reason in [*self.skipped.items()][:1])
+        raise NoUsableImageError(f"none of {len(self.paths)} image files can be read; {example}")
+
+    def try_read(self, path: Path) -> np.ndarray | None:
+        """That file's image, or None and a warning, once, if it is unusable."""
+        if path not in self.skipped:
             try:
-                return read_image(path)
+                return self._read(path)
             except OSError as error:
                 self.skip(path, str(error))
-        raise NoUsableImageError(f"none of {len(self.paths)} image files can be read")
+        return None
 
     def skip(self, path: Path, reason: str) -> None:
         """Warns of an unusable file, once, and counts it."""
@@ -112,7 +126,8 @@ class FileSource:
 def find_images(folder: str | Path) -> FileSource:
     """All usable images of a folder tree, in the order of their paths.
 
-    Reads every file's header; damage further in shows when the file is first used.
+    Reads every file's header; damage further in shows when the file is first used, but if there is
+    nothing else, now.
 
     Args:
         folder: searched with all folders below; hidden files and folders are left out.
@@ -123,7 +138,7 @@ def find_images(folder: str | Path) -> FileSource:
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise NoUsableImageError(f"no such folder: {folder}")
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    paths = sorted(path for path in folder.rglob("*") if os.path.isfile(path))
     paths = [p for p in paths if not any(x.startswith(".") for x in p.relative_to(folder).parts)]
     with ThreadPoolExecutor() as pool:
         problems = list(pool.map(_header_problem, paths))
@@ -136,6 +151,7 @@ def find_images(folder: str | Path) -> FileSource:
     for path, problem in zip(paths, problems):
         if problem is not None:
             source.skip(path, problem)
+    source.read(0)  # Else files that are all damaged further in would show in the first step only.
     return source
 
 
@@ -146,10 +162,8 @@ def _reasons(paths: Iterable[Path], problems: Iterable[str | None], most: int = 
 
 def _header_problem(path: Path) -> str | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                width, height = image.size
+        with Image.open(path) as image:
+            width, height = image.size
     except Exception as error:  # As in read_image.
         return str(error).removeprefix(f"{path}: ")
     if min(width, height) < MIN_SIDE:

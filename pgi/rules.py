@@ -18,6 +18,7 @@ FUSIONS = (
 )
 DILATIONS = ("adaptive", "standard")
 INITIALIZERS = ("glorot_uniform", "gated_he")
+PLACEMENTS = ("random", "center")
 
 
 class RuleError(ValueError):

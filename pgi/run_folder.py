@@ -54,15 +54,19 @@ class RunFolder:
         """
         if self._config.exists():
             self._refuse_other(config)
-        elif self.path.exists() and any(self.path.iterdir()):
+        elif self.path.exists() and not self.path.is_dir():
+            raise RunFolderError(f"{self.path} is no folder")
+        # What a kill at this place leaves behind is no other's.
+        elif self.path.exists() and {p.name for p in self.path.iterdir()} - {".config.json.part"}:
             raise RunFolderError(f"{self.path} holds other files and no run (no config.json)")
-        self.samples.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         description = {
             "config": to_dict(config),
             "git_commit": _git_commit(),
             "versions": {"python": platform.python_version(), **_versions()},
         }
         write_atomically(self._config, json.dumps(description, indent=2).encode() + b"\n")
+        self.samples.mkdir(exist_ok=True)
 
     def read_config(self) -> ExperimentConfig:
         """The config that the run was last begun with.
@@ -72,13 +76,14 @@ class RunFolder:
         """
         try:
             return from_dict(json.loads(self._config.read_bytes())["config"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunFolderError(f"{self.path} is no run folder: {error}") from error
 
     def _refuse_other(self, config: ExperimentConfig) -> None:
         theirs, ours = to_dict(self.read_config()), to_dict(config)
-        if config.train.schedule == "joint":
-            for key in _FREE_TO_CHANGE:
+        for key in _FREE_TO_CHANGE:
+            # Layer by layer, the number of steps decides which level a step trains.
+            if key != "steps" or config.train.schedule == "joint":
                 theirs["train"].pop(key), ours["train"].pop(key)
         different = differences(theirs, ours)
         if different:

@@ -8,6 +8,8 @@ unbroken one would have computed, to the bit on a CPU.
 from __future__ import annotations
 
 import dataclasses
+import math
+import time
 from pathlib import Path
 
 import tensorflow as tf
@@ -64,21 +66,15 @@ def train(
     )
     if manager.latest_checkpoint:
         checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
-    first_step = int(model.generator_optimizer.iterations)
-    run.forget_after(first_step)
+    run.forget_after(model.step)
 
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, config.train.seed)
     validation = _validation_data(config, validation_source)
-    beside = [
-        callbacks.StopOnNonFinite(run),
-        callbacks.ProgressBar(first_step, config.train.steps, 60 * config.train.minutes),
-        callbacks.Snapshot(run, manager, callbacks.picture_batch(validation, _PICTURES)),
-    ]
-    if config.train.minutes:
-        beside.append(callbacks.TimeLimit(round(60 * config.train.minutes)))
+    snapshot = callbacks.Snapshot(run, manager, callbacks.picture_batch(validation, _PICTURES))
+    deadline = time.monotonic() + 60 * (config.train.minutes or math.inf)
     for only_level, last_step in _stages(config):
-        step = int(model.generator_optimizer.iterations)
-        if step >= last_step or model.stop_training:
+        step, seconds = model.step, deadline - time.monotonic()
+        if step >= last_step or seconds <= 0:
             continue
         with strategy.scope():
             compile_model(model, config, *optimizers, only_level, build if replicas > 1 else None)
@@ -92,7 +88,13 @@ def train(
             steps_per_epoch=config.train.snapshot_steps,
             validation_data=validation,
             verbose=0,
-            callbacks=[callbacks.TotalSteps(last_step), *beside],
+            callbacks=[
+                callbacks.StopOnNonFinite(run),
+                callbacks.TotalSteps(last_step),
+                callbacks.TimeLimit(seconds),
+                callbacks.ProgressBar(step, last_step, seconds),
+                snapshot,
+            ],
         )
     return run.read_metrics()[-1]
 

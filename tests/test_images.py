@@ -1,4 +1,4 @@
-"""Held: 8 bits survive the way in and out, known pixels stay bit-identical, pyramids are blocks'."""
+"""Held: 8 bits survive the way in and out, known pixels stay as they are, levels are blocks."""
 
 from __future__ import annotations
 

@@ -384,7 +384,7 @@ def test_strokes_of_images_that_are_not_square_follow_the_algorithm():
 
 @pytest.mark.parametrize("function", [masks.random_squares, masks.training_masks])
 def test_unknown_placement_is_an_error(function):
-    with pytest.raises(ValueError, match='placement must be "random" or "center", got "x"'):
+    with pytest.raises(ValueError, match="placement must be one of random, center, got 'x'"):
         function(make_seeds(1), 64, 64, placement="x")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from pathlib import Path
 
 import cv2
@@ -103,7 +104,7 @@ def test_neither_rounds_nor_seeds_share_an_order(seeds, rounds):
     assert len(np.unique(orders, axis=0)) == len(seeds) * rounds
 
 
-@pytest.mark.parametrize("files, count", [(2, 600), (3, 900), (9, 500)])
+@pytest.mark.parametrize("files, count", [(2, 600), (3, 900), (9, 300)])
 def test_every_file_comes_equally_often_at_every_place(files, count):
     rounds = order(files, count)
     seen = np.stack([np.bincount(place, minlength=files) for place in rounds.T])
@@ -156,6 +157,14 @@ def test_damaged_files_are_replaced_by_the_next_and_the_others_still_come(photog
     assert set(source.skipped) == {photographs[2], photographs[6]}
 
 
+def test_keeping_pixels_changes_no_sample(photographs):
+    for crop in CROPS:
+        options = {"size": 16, "crop": crop, "augment": True}
+        expected = samples(FileSource(photographs), 25, **options)
+        kept = samples(FileSource(photographs, keep=True), 25, **options)
+        np.testing.assert_array_equal(kept, expected)
+
+
 def test_the_batch_size_changes_no_sample(photographs):
     expected = samples(FileSource(photographs), 12, size=16, batch_size=1)
     for batch_size in (5, 12):
@@ -174,6 +183,17 @@ def test_the_number_of_threads_changes_no_sample(photographs):
     for one, several in zip(draw(1), draw(6)):
         np.testing.assert_array_equal(one[0], several[0])
         np.testing.assert_array_equal(one[1], several[1])
+
+
+def test_a_slow_file_holds_its_place():
+    class Slow(Pictures):
+        def read(self, index: int) -> np.ndarray:
+            time.sleep(0.03 if index == 0 else 0)
+            return super().read(index)
+
+    source = Slow(*flat_pictures(4).pictures)
+    drawn = samples(source, 12, shuffle=False, batch_size=1)
+    np.testing.assert_array_equal(drawn[:, 0, 0, 0], [0, 1, 2, 3] * 3)
 
 
 def test_one_photograph_is_cropped_anew_every_time():
@@ -291,7 +311,7 @@ def turned_and_recoloured(image: np.ndarray) -> list[bytes]:
 
 
 def test_augmentation_turns_mirrors_and_recolours_the_crop_that_there_is_without_it():
-    source, count = Pictures(noise(24, 31)), 960
+    source, count = Pictures(noise(24, 31)), 480
     plain = samples(source, count, size=8)
     augmented = samples(source, count, size=8, augment=True)
     counts = np.zeros(48, int)
@@ -365,11 +385,11 @@ def test_the_masks_are_the_training_masks_of_the_config():
 
 def test_scaled_strokes_keep_the_holes_share_of_the_image():
     # One seed draws the same strokes at every size, so few masks tell.
-    expected = holes(256, 64).mean()
+    expected = holes(256, 40).mean()
     # Widths are cut off to whole pixels: of 13 on average at side 128 a half is lost, some 4 %, of
     # 26 at side 256 the same half, 2 %; and part of a hole is the square.
-    assert holes(128, 64).mean() == pytest.approx(expected, rel=0.03)
-    assert holes(128, 64, scale_strokes=False).mean() > 1.2 * expected
+    assert holes(128, 40).mean() == pytest.approx(expected, rel=0.03)
+    assert holes(128, 40, scale_strokes=False).mean() > 1.2 * expected
 
 
 @pytest.mark.parametrize("side", [8, 16, 24])
@@ -387,10 +407,16 @@ def crops_of_six() -> tf.data.Dataset:
     return pipeline.crops(source, size=32, crop="random", batch_size=2, seed=0, count=6)
 
 
-def test_a_device_gets_the_elements_that_the_host_would_make():
-    stage = pipeline.pyramid_builder(2, MaskConfig(), seed=0)
-    on_host = list(pipeline.apply_on(crops_of_six(), stage, device=None))
-    on_device = list(pipeline.apply_on(crops_of_six(), stage, device="/cpu:1"))
+STAGE = pipeline.pyramid_builder(2, MaskConfig(), seed=0)
+
+
+@pytest.fixture(scope="module")
+def on_host():
+    return list(pipeline.apply_on(crops_of_six(), STAGE, device=None))
+
+
+def test_a_device_gets_the_elements_that_the_host_would_make(on_host):
+    on_device = list(pipeline.apply_on(crops_of_six(), STAGE, device="/cpu:1"))
     assert len(on_host) == len(on_device) == 3
     for one, other in zip(on_host, on_device):
         tf.nest.assert_same_structure(one, other)
@@ -400,12 +426,11 @@ def test_a_device_gets_the_elements_that_the_host_would_make():
             assert tensor.device.endswith("CPU:1")
 
 
-def test_replicas_build_from_their_share_what_the_host_would_build():
-    stage = pipeline.pyramid_builder(2, MaskConfig(), seed=0)
+def test_replicas_build_from_their_share_what_the_host_would_build(on_host):
     strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
-    run = tf.function(lambda *batch: strategy.run(stage, args=batch))
-    expected = pipeline.apply_on(crops_of_six(), stage, device=None)
-    for batch, whole in zip(strategy.experimental_distribute_dataset(crops_of_six()), expected):
+    run = tf.function(lambda *batch: strategy.run(STAGE, args=batch))
+    distributed = strategy.experimental_distribute_dataset(crops_of_six())
+    for batch, whole in zip(distributed, on_host):
         for parts, tensor in zip(tf.nest.flatten(run(*batch)), tf.nest.flatten(whole)):
             values = strategy.experimental_local_results(parts)
             assert [len(value) for value in values] == [1, 1]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-import os
 import subprocess
 import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -77,8 +78,8 @@ def test_lossy_files_show_the_picture(tmp_path, kind, mode, options):
 
 def test_cmyk_without_loss_is_read_exactly(tmp_path):
     path = tmp_path / "x.tif"
-    cmyk = np.concatenate([255 - picture(), np.zeros([HEIGHT, WIDTH, 1], np.uint8)], axis=-1)
-    path.write_bytes(encoded(Image.fromarray(cmyk, "CMYK"), "TIFF"))
+    bands = [*Image.fromarray(255 - picture()).split(), Image.new("L", (WIDTH, HEIGHT))]
+    path.write_bytes(encoded(Image.merge("CMYK", bands), "TIFF"))
     np.testing.assert_array_equal(read_image(path), picture())
 
 
@@ -105,6 +106,7 @@ def test_alpha_is_dropped_and_leaves_the_colour_below(tmp_path, kind, channels):
     np.testing.assert_array_equal(read_image(path), expected)
 
 
+@pytest.mark.filterwarnings("ignore:::PIL")
 @pytest.mark.parametrize(
     "options", [{}, {"transparency": 3}, {"transparency": bytes(range(0, 256, 4))}]
 )
@@ -112,7 +114,7 @@ def test_palettes_are_looked_up_transparent_or_not(tmp_path, options):
     rng = np.random.default_rng(0)
     palette = rng.integers(0, 256, [256, 3], dtype=np.uint8)
     indices = rng.integers(0, 256, [HEIGHT, WIDTH], dtype=np.uint8)
-    image = Image.fromarray(indices, "L")
+    image = Image.fromarray(indices)
     image.putpalette(palette.tobytes())
     path = tmp_path / "x.png"
     path.write_bytes(encoded(image, **options))
@@ -213,7 +215,7 @@ def test_a_missing_file_and_a_folder_are_os_errors(tmp_path):
 
 
 def test_pillows_own_warnings_are_not_shown(tmp_path):
-    image = Image.fromarray(picture()[..., 0], "L")
+    image = Image.fromarray(picture()[..., 0])
     image.putpalette(bytes(range(256)) * 3)
     (tmp_path / "palette.png").write_bytes(encoded(image, transparency=bytes(range(256))))
     write_picture(tmp_path / "large.png")
@@ -310,11 +312,43 @@ def test_an_unusable_file_is_warned_of_once_by_name_and_counted(tmp_path, caplog
     assert "truncated" in messages[0].lower()
 
 
+def test_readers_that_meet_in_an_unusable_file_warn_of_it_once(tmp_path, monkeypatch, caplog):
+    paths, readers = make_files(tmp_path, "tu"), 4
+    meeting = threading.Barrier(readers)
+    really_read = reading.read_image
+
+    def read_together(path):
+        if path == paths[0]:
+            meeting.wait(timeout=10)
+        return really_read(path)
+
+    monkeypatch.setattr(reading, "read_image", read_together)
+    source = FileSource(paths)
+    with ThreadPoolExecutor(readers) as pool:
+        assert [number_of(image) for image in pool.map(source.read, [0] * readers)] == [1] * readers
+    assert len(warned_of(caplog)) == 1 and list(source.skipped) == [paths[0]]
+
+
 def test_usable_files_are_read_without_a_word(tmp_path, caplog):
     source = FileSource(make_files(tmp_path, "uuu"))
     assert len(source) == 3
     assert [number_of(source.read(i)) for i in (2, 0, 1)] == [2, 0, 1]
     assert not warned_of(caplog) and not source.skipped
+
+
+def test_kept_pixels_are_read_once_and_others_every_time(tmp_path, caplog):
+    paths = make_files(tmp_path, "utu")
+    kept, fresh = FileSource(paths, keep=True), FileSource(paths)
+    for source in (kept, fresh):
+        assert [number_of(source.read(i)) for i in range(3)] == [0, 2, 2]
+        assert list(source.skipped) == [paths[1]]
+    first = kept.read(0).copy()
+    write_picture(paths[0], WIDTH, WIDTH + 9)
+    assert number_of(fresh.read(0)) == 9
+    np.testing.assert_array_equal(kept.read(0), first)
+    # To each source its own memory.
+    assert number_of(FileSource(paths, keep=True).read(0)) == 9
+    assert len(warned_of(caplog)) == 2
 
 
 def test_a_source_takes_strings(tmp_path):
@@ -433,12 +467,16 @@ def test_a_folder_whose_files_are_all_truncated_is_an_error_when_it_is_searched(
     assert str(tmp_path) in str(error.value) and "truncated" in str(error.value).lower()
 
 
-needs_permissions = pytest.mark.skipif(
-    getattr(os, "geteuid", lambda: 0)() == 0, reason="nothing is forbidden to root"
-)
+@pytest.fixture
+def permissions(tmp_path_factory) -> None:
+    path = tmp_path_factory.mktemp("permissions") / "x"
+    path.touch(mode=0)
+    with contextlib.suppress(PermissionError):
+        path.read_bytes()
+        pytest.skip("nothing is forbidden to this user (root, usually)")
 
 
-@needs_permissions
+@pytest.mark.usefixtures("permissions")
 def test_a_forbidden_file_is_skipped(tmp_path, caplog):
     usable, forbidden = write_picture(tmp_path / "a.png"), write_picture(tmp_path / "b.png")
     forbidden.chmod(0)
@@ -447,7 +485,7 @@ def test_a_forbidden_file_is_skipped(tmp_path, caplog):
     assert "Permission denied" in warned_of(caplog)[0]
 
 
-@needs_permissions
+@pytest.mark.usefixtures("permissions")
 @pytest.mark.parametrize("mode", [0o000, 0o444], ids=["not listed", "listed only"])
 def test_a_forbidden_folder_does_not_keep_from_the_others(tmp_path, mode):
     usable, forbidden = write_picture(tmp_path / "a.png"), write_picture(tmp_path / "b" / "c.png")

@@ -126,7 +126,7 @@ def test_what_a_step_computes_may_not_change(tmp_path, values):
 def test_layerwise_the_steps_decide_who_is_trained_so_they_may_not_change(tmp_path):
     RunFolder(tmp_path).begin(LAYERWISE)
     RunFolder(tmp_path).begin(LAYERWISE)
-    with pytest.raises(RunFolderError, match="train.steps: 300, not 600"):
+    with pytest.raises(RunFolderError, match=r"train\.steps: 300, not 600"):
         RunFolder(tmp_path).begin(changed(LAYERWISE, steps=600))
 
 
@@ -140,8 +140,18 @@ def test_layerwise_a_run_may_still_be_given_more_time(tmp_path, name):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "{}", '{"config": 3}', '{"config": {"train": {"seed": "x"}}}']
-    + ['{"config": {"nonsense": 1}}', '{"config": {"train": {"steps": -1}}}', "\xff"],
+    [
+        "",
+        "{",
+        "\xff",
+        "[]",
+        "{}",
+        '{"config": 3}',
+        '{"config": {"nonsense": 1}}',
+        '{"config": {"train": 3}}',
+        '{"config": {"train": {"seed": "x"}}}',
+        '{"config": {"train": {"steps": -1}}}',
+    ],
 )
 def test_a_config_that_is_none_is_a_clear_error(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content.encode("latin-1"))

@@ -135,6 +135,11 @@ class PyramidGenerator(keras.Model):
         """Trainable variables of all discriminators, coarsest first."""
         return [v for network in self.discriminators for v in network.trainable_variables]
 
+    @property
+    def step(self) -> int:
+        """How many times the sub-generators were updated; the model must be compiled."""
+        return int(self.generator_optimizer.iterations.numpy())
+
     def compile(
         self,
         generator_optimizer: keras.optimizers.Optimizer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from experiments.train import default_workdir
 from pgi.config import DataConfig, ExperimentConfig
 
 ROOT = Path(__file__).parents[2]
+
+
+SMALL = "--config=experiments/configs/small.py"
 
 
 def train(*arguments: str) -> subprocess.CompletedProcess:
@@ -38,14 +42,15 @@ def test_a_dry_run_shows_the_resolved_config_shapes_and_parameters_and_makes_not
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--config.train.batch_size=0"], "batch_size must be positive, got 0"),
-        (["--config.model.levels=(32, 65)"], r"levels must start with|levels must double"),
-        (["--config.train.speed=3"], "speed"),
-        (["--config.train.batch_size=many"], "batch_size"),
+        ([SMALL, "--config.train.batch_size=0"], "batch_size must be positive, got 0"),
+        ([SMALL, "--config.model.levels=(32, 65)"], r"levels must start with|levels must double"),
+        ([SMALL, "--config.train.speed=3"], "speed"),
+        ([SMALL, "--config.train.batch_size=many"], "batch_size"),
         (["--config=no/such.py"], "no/such.py"),
-        (["--config.data.dataset=places"], "dataset must be one of samples, folder:PATH"),
-        (["--config.data.dataset=folder:/no/such"], "no such folder: /no/such"),
-        (["surplus"], "unknown arguments: surplus"),
+        ([], "--config must be a file"),
+        ([SMALL, "--config.data.dataset=places"], "dataset must be one of samples, folder:PATH"),
+        ([SMALL, "--config.data.dataset=folder:/no/such"], "no such folder: /no/such"),
+        ([SMALL, "surplus"], "unknown arguments: surplus"),
     ],
 )
 def test_bad_input_gets_a_message_and_no_traceback(
@@ -56,6 +61,20 @@ def test_bad_input_gets_a_message_and_no_traceback(
     assert "Traceback" not in result.stderr
     assert any(part in result.stderr for part in message.split("|"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_diverging_run_ends_with_a_message(tmp_path: Path) -> None:
+    result = train(
+        SMALL,
+        "--config.model.levels=(8, 16)",
+        "--config.loss.level_weights=(10.0, 1.0)",
+        "--config.model.width=4",
+        "--config.train.learning_rate=1e38",
+        f"--workdir={tmp_path / 'run'}",
+    )
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    assert re.search(r"error: step \d+: level_0/\w+ is (nan|inf)", result.stderr)
 
 
 @pytest.mark.parametrize(
