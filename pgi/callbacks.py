@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -186,8 +185,3 @@ def _caption(text: str, width: int) -> np.ndarray:
     return cv2.putText(
         strip, text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA
     )
-
-
-def picture_batch(dataset: tf.data.Dataset, count: int) -> Any:
-    """The first `count` elements of a batched dataset, as one batch."""
-    return next(iter(dataset.unbatch().batch(count)))

@@ -46,13 +46,17 @@ def train(
         The last snapshot's metrics: `step`, `train/...` and `validation/...`.
 
     Raises:
-        RuleError: the batch cannot be split evenly over the replicas.
+        RuleError: a batch, or the validation images, cannot be split evenly over the replicas.
         RunFolderError: the folder belongs to another run.
         NonFiniteLossError: a loss diverged; the last good checkpoint is kept.
     """
     strategy = strategy or default_strategy()
     replicas, batch = strategy.num_replicas_in_sync, config.train.batch_size
-    check("batch_size", f"a multiple of {replicas} replicas", batch % replicas == 0, batch)
+    for name, count in (
+        ("batch_size", batch),
+        ("validation_images", config.data.validation_images),
+    ):
+        check(name, f"a multiple of {replicas} replicas", count % replicas == 0, count)
     run = RunFolder(workdir)
     run.begin(config)
 
@@ -69,8 +73,10 @@ def train(
     run.forget_after(model.step)
 
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, config.train.seed)
-    validation = _validation_data(config, validation_source)
-    snapshot = callbacks.Snapshot(run, manager, callbacks.picture_batch(validation, _PICTURES))
+    examples = _validation_examples(config, validation_source)
+    validation = tf.data.Dataset.from_tensor_slices(examples).batch(replicas)
+    pictures = tf.nest.map_structure(lambda x: x[:_PICTURES], examples)
+    snapshot = callbacks.Snapshot(run, manager, pictures)
     deadline = time.monotonic() + 60 * (config.train.minutes or math.inf)
     for only_level, last_step in _stages(config):
         step, seconds = model.step, deadline - time.monotonic()
@@ -78,7 +84,7 @@ def train(
             continue
         with strategy.scope():
             compile_model(model, config, *optimizers, only_level, build if replicas > 1 else None)
-        training = _crops(config, train_source, config.train.seed, first=step * batch)
+        training = _crops(config, train_source, config.train.seed, batch, first=step * batch)
         if replicas == 1:
             training = pipeline.apply_on(training, build, _only_gpu())
         model.fit(
@@ -160,6 +166,7 @@ def _crops(
     config: ExperimentConfig,
     source: FileSource,
     seed: int,
+    batch_size: int,
     first: int = 0,
     count: int | None = None,
 ) -> tf.data.Dataset:
@@ -167,7 +174,7 @@ def _crops(
         source,
         size=config.model.levels[-1],
         crop=config.data.crop,
-        batch_size=config.train.batch_size,
+        batch_size=batch_size,
         seed=seed,
         augment=config.data.augment and count is None,
         first=first,
@@ -176,12 +183,12 @@ def _crops(
     )
 
 
-def _validation_data(config: ExperimentConfig, source: FileSource) -> tf.data.Dataset:
-    """The fixed validation examples; few, so they are made once, on the host, and kept."""
-    seed = pipeline.VALIDATION_SEED
-    examples = _crops(config, source, seed, count=config.data.validation_images)
+def _validation_examples(config: ExperimentConfig, source: FileSource) -> pipeline.Pyramids:
+    """The fixed validation images and masks, all in one batch: they are few, and made once."""
+    seed, count = pipeline.VALIDATION_SEED, config.data.validation_images
+    crops = _crops(config, source, seed, batch_size=count, count=count)
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, seed)
-    return pipeline.apply_on(examples, build, device=None).cache()
+    return next(iter(pipeline.apply_on(crops, build, device=None)))
 
 
 def _only_gpu() -> str | None:

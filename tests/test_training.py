@@ -17,7 +17,7 @@ import skimage.data
 import tensorflow as tf
 from tensorflow import keras
 
-from pgi import images, masks, training
+from pgi import images, masks, pipeline, training
 from pgi.callbacks import NonFiniteLossError
 from pgi.config import DataConfig, ExperimentConfig, LossConfig, ModelConfig, TrainConfig
 from pgi.losses import hole_l1
@@ -29,14 +29,14 @@ PHOTOGRAPHS = Path(skimage.data.__file__).parent
 NAMES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 
 
-def tiny(steps: int = 2, **train: Any) -> ExperimentConfig:
+def tiny(steps: int = 2, levels: tuple = (8, 16), **train: Any) -> ExperimentConfig:
     return ExperimentConfig(
         name="tiny",
         model=ModelConfig(
-            levels=(8, 16), width=4, discriminator_width=2, kernel_initializer="gated_he"
+            levels=levels, width=4, discriminator_width=2, kernel_initializer="gated_he"
         ),
-        loss=LossConfig(level_weights=(10.0, 1.0)),
-        data=DataConfig(crop="random_resized", augment=True, validation_images=3),
+        loss=LossConfig(level_weights=(10.0, 1.0)[: len(levels)]),
+        data=DataConfig(crop="random_resized", augment=True, validation_images=4),
         train=TrainConfig(**{"batch_size": 2, "steps": steps, "snapshot_steps": 2, **train}),
     )
 
@@ -117,6 +117,30 @@ def test_a_killed_run_goes_on_to_the_bits_of_an_unbroken_one(tmp_path: Path, fol
     assert lines[1][-1] == lines[0][-1]
 
 
+def validation_images(
+    config: ExperimentConfig, source: FileSource
+) -> tuple[np.ndarray, np.ndarray]:
+    """Made one by one, by the pipeline's parts."""
+    truths, holes = [], []
+    for number in range(config.data.validation_images):
+        seed = pipeline.VALIDATION_SEED
+        crops = pipeline.crops(
+            source,
+            size=16,
+            crop=config.data.crop,
+            batch_size=1,
+            seed=seed,
+            first=number,
+            count=1,
+            shuffle=False,
+        )
+        build = pipeline.pyramid_builder(2, config.mask, seed)
+        images_, masks_ = build(*next(iter(crops)))
+        truths.append(images_[-1][0].numpy())
+        holes.append(masks_[-1][0, ..., 0].numpy() == 1)
+    return np.stack(truths), np.stack(holes)
+
+
 def test_the_run_folder_holds_what_it_promises(tmp_path: Path) -> None:
     config = tiny(steps=3)
     last = training.train(config, *sources(), tmp_path / "run")
@@ -124,7 +148,14 @@ def test_the_run_folder_holds_what_it_promises(tmp_path: Path) -> None:
     assert run.read_config() == config
     description = json.loads((run.path / "config.json").read_text())
     assert description["versions"]["tensorflow"] == tf.__version__
-    assert [line["step"] for line in run.read_metrics()] == [2, 3]
+    lines = run.read_metrics()
+    assert [line["step"] for line in lines] == [2, 3]
+    truth, holes = validation_images(config, sources()[1])
+    error = np.abs(truth - truth.mean(axis=(1, 2), keepdims=True))
+    mean_colour = np.mean([e[h].mean() for e, h in zip(error, holes)])
+    for line in lines:
+        np.testing.assert_allclose(line["validation/mean_colour_hole_l1"], mean_colour, rtol=1e-5)
+        assert line["validation/hole_l1"] == line["validation/level_1/hole_l1"] > 0
     assert sorted(path.name for path in run.samples.iterdir()) == [
         "step_0000002.png",
         "step_0000003.png",
@@ -203,7 +234,7 @@ def test_a_batch_that_replicas_cannot_share_is_refused(tmp_path: Path) -> None:
 def test_two_devices_train_like_one(tmp_path: Path) -> None:
     reduction = tf.distribute.ReductionToOneDevice()
     two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduction)
-    config = tiny(steps=2)
+    config = tiny(steps=2, levels=(16,))
     one_log = training.train(config, *sources(), tmp_path / "one")
     two_log = training.train(config, *sources(), tmp_path / "two", two)
     assert one_log.keys() == two_log.keys()

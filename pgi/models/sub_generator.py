@@ -53,9 +53,10 @@ class SubGenerator(keras.layers.Layer):
         width: filters of the first gated convolutions, a multiple of 4.
         dilation_rates: of the coarse network and of the refine network's convolution path.
         fusion: one of `pgi.rules.FUSIONS`; how `lower` comes in. "image": its completed image is
-            added to the coarse result (eq. 3). "image_attention", "image_convolution": the same for one path of
-            the refine network, the other sees the coarse result alone. "feature_coarse",
-            "feature_refine": its features are added to this level's. "none": not at all.
+            added to the coarse result (eq. 3). "image_attention", "image_convolution": the same for
+            one path of the refine network, the other sees the coarse result alone.
+            "feature_coarse", "feature_refine": its features are added to this level's. "none": not
+            at all.
         drop_coarse: no coarse network (section 3.1.2): the upsampled lower result takes the place
             of the sum. Needs a level below and fusion "image".
         kernel_initializer: "glorot_uniform" or "gated_he".

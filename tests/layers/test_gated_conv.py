@@ -40,5 +40,5 @@ def test_config_makes_the_same_layer() -> None:
 
 
 def test_refuses_an_odd_number_of_filters() -> None:
-    with pytest.raises(ValueError, match="filters must be even .* got 7"):
+    with pytest.raises(ValueError, match=r"filters must be even .* got 7"):
         GatedConv2D(7)
