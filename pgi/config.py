@@ -127,7 +127,7 @@ class DataConfig:
         crop: "random" cuts the training size out of the photograph (Places2, DIV2K), "resize"
             makes the whole photograph that size (CelebA-HQ), "random_resized" cuts a random square
             and resizes it (for a few large photographs).
-        augment: whether to turn, mirror and recolour training crops (for a few photographs).
+        augment: whether to mirror and recolour training crops at random (for a few photographs).
         validation_images: how many fixed validation examples (crop and mask) there are.
 
     Source: section 4. Departs from it: "random_resized" and `augment` are ours.
