@@ -55,7 +55,8 @@ def hold_out(source: FileSource) -> tuple[FileSource, FileSource]:
     while not held_out:
         paths = [path for path in source.paths if path not in source.skipped]
         count = min(max(len(paths) // HOLD_OUT_ONE_IN, 1), HOLD_OUT_MOST)
-        chosen = paths[:: len(paths) // count][:count]
+        # The first is known to be readable, and stays to be trained on.
+        chosen = paths[1 :: len(paths) // count][:count]
         if all(source.try_read(path) is not None for path in chosen):
             held_out = chosen
     training = FileSource([path for path in paths if path not in set(held_out)])

@@ -12,6 +12,7 @@ import re
 import sys
 from pathlib import Path
 
+import tensorflow as tf
 from absl import app, flags
 from ml_collections import config_flags
 
@@ -21,7 +22,7 @@ from pgi.callbacks import NonFiniteLossError
 from pgi.config import ExperimentConfig, from_dict, to_dict
 from pgi.reading import FileSource, NoUsableImageError
 from pgi.rules import RuleError
-from pgi.run_folder import RunFolderError
+from pgi.run_folder import RunFolder, RunFolderError
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "File whose get_config() is the experiment; required."
@@ -43,9 +44,10 @@ def main(argv: list[str]) -> None:
         return
     workdir = Path(_WORKDIR.value or default_workdir(config))
     sources = data.load(config.data.dataset)
-    print(
-        f"{len(sources[0])} photographs to train on, {len(sources[1])} held out; run in {workdir}"
-    )
+    gpus = len(tf.config.list_logical_devices("GPU"))
+    device = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else "the CPU"
+    photographs = f"{len(sources[0])} photographs, {len(sources[1])} held out"
+    print(f"Training on {device} with {photographs}; run folder {workdir}")
     last = training.train(config, *sources, workdir)
     _report(config, workdir, last, sources)
 
@@ -71,12 +73,13 @@ def _report(
 ) -> None:
     skipped = sum(len(source.skipped) for source in sources)
     if skipped:
-        print(f"{skipped} files were skipped as no usable image, see the warnings above")
+        print(f"Files skipped as no usable image, see the warnings above: {skipped}")
     print(f"\nStep {last['step']}. L1 in the hole, validation, values in [-1, 1]:")
     for level, side in enumerate(config.model.levels):
         print(f"  level {level} ({side} px)   {last[f'validation/level_{level}/hole_l1']:.3f}")
     print(f"  mean colour       {last['validation/mean_colour_hole_l1']:.3f}")
-    print(f"Run folder: {workdir}; newest picture: {max((workdir / 'samples').glob('*.png'))}")
+    picture = RunFolder(workdir).picture(int(last["step"]))
+    print(f"Run folder: {workdir}; newest picture: {picture}")
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
@@ -90,7 +93,7 @@ def _run(argv: list[str]) -> None:
     try:
         main(argv)
         message = None
-    except (RuleError, NoUsableImageError, RunFolderError, NonFiniteLossError) as error:
+    except (RuleError, NoUsableImageError, RunFolderError, NonFiniteLossError, OSError) as error:
         message = f"error: {error}"
     except KeyboardInterrupt:
         message = "interrupted; the same command goes on from the last checkpoint"

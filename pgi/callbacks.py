@@ -51,7 +51,9 @@ class TimeLimit(tfa.callbacks.TimeStopping):
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Ends the run at the first loss that is no finite number, before anything is saved.
+    """Ends the run at the first loss or weight that is no finite number, before it is saved.
+
+    Losses are those from before a step's update, so the weights are looked at before a snapshot.
 
     Raises:
         NonFiniteLossError: names the step, the level and the term.
@@ -63,14 +65,26 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         # These are means since the last snapshot, and no mean gets rid of a NaN.
-        broken = [name for name, value in (logs or {}).items() if not math.isfinite(value)]
-        if broken:
-            step = self.model.step
-            good = tf.train.latest_checkpoint(str(self.run.checkpoints)) or "none yet"
-            raise NonFiniteLossError(
-                f"step {step}: {broken[0]} is {(logs or {})[broken[0]]}; "
-                f"the last good checkpoint is kept: {good}"
-            )
+        for name, value in (logs or {}).items():
+            if not math.isfinite(value):
+                self._stop(f"{name} is {value}")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self.on_train_batch_end(epoch, logs)
+        networks = {"sub-generator": self.model.sub_generators}
+        networks["discriminator"] = self.model.discriminators
+        for kind, levels in networks.items():
+            for level, network in enumerate(levels):
+                if not all(np.isfinite(variable).all() for variable in network.variables):
+                    self._stop(f"level_{level}'s {kind} has weights that are not finite")
+
+    def _stop(self, what: str) -> None:
+        good = tf.train.latest_checkpoint(str(self.run.checkpoints)) or "none yet"
+        raise NonFiniteLossError(
+            f"step {self.model.step}: {what}. The last good checkpoint is kept: {good}. "
+            "The same command would end here again: try a lower --config.train.learning_rate, "
+            "in another --workdir"
+        )
 
 
 class ProgressBar(tfa.callbacks.TQDMProgressBar):
@@ -101,7 +115,8 @@ class ProgressBar(tfa.callbacks.TQDMProgressBar):
         )
         taken = step - self.first_step
         done = max(taken / (self.steps - self.first_step), elapsed / self.seconds)
-        shown = {name: f"{(logs or {})[name]:.3f}" for name in self.SHOWN}
+        losses = logs or {}
+        shown = {name: f"{losses[name]:.3f}" for name in self.SHOWN}
         bar = self.overall_progress_tqdm
         bar.set_postfix(step=step, rate=f"{taken / elapsed:.2f} steps/s", **shown, refresh=False)
         bar.update(min(done, 1.0) - bar.n)
@@ -113,8 +128,8 @@ class ProgressBar(tfa.callbacks.TQDMProgressBar):
 class Snapshot(keras.callbacks.Callback):
     """At the end of an epoch: metrics, a sample picture, and then the checkpoint.
 
-    In this order, because a run that is killed in between takes the steps again and leaves each
-    of these once.
+    In this order, because a run that is killed in between takes the steps again: its files are
+    then written again, where a checkpoint without them would never be.
 
     Args:
         run: where it all goes.
@@ -141,7 +156,7 @@ class Snapshot(keras.callbacks.Callback):
                 tf.summary.scalar(name, value)
         self.writer.flush()
         content = cv2.imencode(".png", sample_sheet(self.model, *self.pictures)[..., ::-1])[1]
-        write_atomically(self.run.samples / f"step_{step:07d}.png", content.tobytes())
+        write_atomically(self.run.picture(step), content.tobytes())
         self.manager.save(checkpoint_number=step)
 
 

@@ -35,7 +35,7 @@ def hole_l1(truth: tf.Tensor, prediction: tf.Tensor, mask: tf.Tensor) -> tf.Tens
     Returns:
         `[B]` in [0, 2]; 0 where there is no hole.
 
-    Source: ours. Departs from it: nothing.
+    Source: our choice, see docs/REPRODUCTION.md.
     """
     difference = tf.reduce_sum(tf.abs(truth - prediction) * mask, axis=[1, 2, 3])
     values = tf.reduce_sum(mask, axis=[1, 2, 3]) * tf.cast(tf.shape(truth)[-1], mask.dtype)

@@ -118,8 +118,7 @@ class FileSource:
 
     def skip(self, path: Path, reason: str) -> None:
         """Warns of an unusable file, once, and counts it."""
-        if path not in self.skipped:
-            self.skipped[path] = reason
+        if self.skipped.setdefault(path, reason) is reason:  # One thread's, if several come.
             logging.warning("skipped %s: %s", path, reason.removeprefix(f"{path}: "))
 
 

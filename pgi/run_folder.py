@@ -88,9 +88,10 @@ class RunFolder:
         different = differences(theirs, ours)
         if different:
             raise RunFolderError(
-                f"{self.path} holds a run of another config; it has\n  "
+                f"{self.path} holds a run of another config. The run's, not the command's:\n  "
                 + "\n  ".join(different)
-                + "\nChoose another --workdir, or the run's own config to continue it."
+                + "\nGive the run's own config to continue it, or another folder: --workdir=... "
+                "(make train ARGS=--workdir=...)"
             )
 
     def append_metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -112,9 +113,16 @@ class RunFolder:
         return lines
 
     def forget_after(self, step: int) -> None:
-        """Drops the metrics of steps that a continued run will take again."""
+        """Drops metrics and pictures of steps that a continued run will take again."""
         kept = [json.dumps(line) for line in self.read_metrics() if line["step"] <= step]
         write_atomically(self._metrics, "".join(line + "\n" for line in kept).encode())
+        for picture in self.samples.glob("step_*.png"):
+            if picture > self.picture(step):
+                picture.unlink()
+
+    def picture(self, step: int) -> Path:
+        """Where the sample picture of a step is; names sort as steps do."""
+        return self.samples / f"step_{step:07d}.png"
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -20,7 +20,7 @@ from pgi.config import ExperimentConfig
 from pgi.models import PyramidGenerator
 from pgi.reading import FileSource
 from pgi.rules import check
-from pgi.run_folder import RunFolder
+from pgi.run_folder import RunFolder, RunFolderError
 
 # Rows of a sample picture.
 _PICTURES = 4
@@ -40,7 +40,7 @@ def train(
         train_source: photographs to learn from.
         validation_source: photographs held out.
         workdir: the run folder, new or of the same config.
-        strategy: over which devices; None for `default_strategy()`.
+        strategy: over which devices; None for `default_strategy`.
 
     Returns:
         The last snapshot's metrics: `step`, `train/...` and `validation/...`.
@@ -50,7 +50,8 @@ def train(
         RunFolderError: the folder belongs to another run.
         NonFiniteLossError: a loss diverged; the last good checkpoint is kept.
     """
-    strategy = strategy or default_strategy()
+    shared = math.gcd(config.train.batch_size, config.data.validation_images)
+    strategy = strategy or default_strategy(shared)
     replicas, batch = strategy.num_replicas_in_sync, config.train.batch_size
     for name, count in (
         ("batch_size", batch),
@@ -69,7 +70,10 @@ def train(
         checkpoint, str(run.checkpoints), config.train.keep_checkpoints, checkpoint_name="step"
     )
     if manager.latest_checkpoint:
-        checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+        try:
+            checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+        except (AssertionError, ValueError) as error:
+            raise RunFolderError(f"{manager.latest_checkpoint} does not fit: {error}") from error
     run.forget_after(model.step)
 
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, config.train.seed)
@@ -105,11 +109,13 @@ def train(
     return run.read_metrics()[-1]
 
 
-def default_strategy() -> tf.distribute.Strategy:
-    """All GPUs of this machine if there are several, else the one device there is."""
-    if len(tf.config.list_logical_devices("GPU")) > 1:
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()
+def default_strategy(examples: int) -> tf.distribute.Strategy:
+    """As many GPUs of this machine as can share so many examples evenly, else the one device."""
+    gpus = [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
+    count = max(n for n in range(1, max(len(gpus), 1) + 1) if examples % n == 0)
+    return (
+        tf.distribute.MirroredStrategy(gpus[:count]) if count > 1 else tf.distribute.get_strategy()
+    )
 
 
 def make_model(config: ExperimentConfig) -> PyramidGenerator:

@@ -64,7 +64,8 @@ BROKEN = [
     (TrainConfig, "snapshot_steps", 0, "must be positive"),
     (TrainConfig, "keep_checkpoints", 0, "must be positive"),
     (TrainConfig, "schedule", "alternating", "must be one of joint, layerwise"),
-    (TrainConfig, "seed", -1, "must be at least 0"),
+    (TrainConfig, "seed", -1, "must be in [0, 2**31 - 1)"),
+    (TrainConfig, "seed", 2**31 - 1, "must be in [0, 2**31 - 1)"),
 ]
 PARTS = {
     ModelConfig: "model",
@@ -168,7 +169,7 @@ CONFIGS = [
         loss=LossConfig(level_weights=(0.1, 1 / 3), l1_weight=1e-300),
         mask=MaskConfig(square="center", scale_strokes=False),
         data=DataConfig(dataset="folder:/my photographs/Übung", crop="resize"),
-        train=TrainConfig(learning_rate=0.1 + 0.2, seed=2**53 + 1, schedule="layerwise"),
+        train=TrainConfig(learning_rate=0.1 + 0.2, seed=2**31 - 2, schedule="layerwise"),
     ),
 ]
 

@@ -17,7 +17,7 @@ import skimage.data
 import tensorflow as tf
 from tensorflow import keras
 
-from pgi import images, masks, pipeline, training
+from pgi import callbacks, images, masks, pipeline, training
 from pgi.callbacks import NonFiniteLossError
 from pgi.config import DataConfig, ExperimentConfig, LossConfig, ModelConfig, TrainConfig
 from pgi.losses import hole_l1
@@ -87,6 +87,7 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in NAMES:
         (folder / name).symlink_to(PHOTOGRAPHS / name)
+    (folder / "notes.txt").write_text("no image")
     return folder
 
 
@@ -106,7 +107,9 @@ def test_a_killed_run_goes_on_to_the_bits_of_an_unbroken_one(tmp_path: Path, fol
         "generator_optimizer/_iterations/.ATTRIBUTES/VARIABLE_VALUE"
     ]
     assert killed_at < 12
-    run_program(*flags(broken, folder, steps=12))
+    report = run_program(*flags(broken, folder, steps=12))
+    assert str(broken) in report and "mean colour" in report
+    assert "skipped as no usable image, see the warnings above: 1" in report
 
     expected, found = newest_checkpoint(whole), newest_checkpoint(broken)
     assert expected.keys() == found.keys()
@@ -161,7 +164,16 @@ def test_the_run_folder_holds_what_it_promises(tmp_path: Path) -> None:
         "step_0000003.png",
     ]
     assert tf.train.latest_checkpoint(str(run.checkpoints)).endswith("step-3")
-    assert list(run.events.iterdir())
+    (events,) = run.events.iterdir()
+    logged = {
+        (event.step, value.tag): tf.make_ndarray(value.tensor)
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+    }
+    for line in run.read_metrics():
+        for name, value in line.items():
+            if name != "step":
+                np.testing.assert_allclose(logged[line["step"], name], value, rtol=1e-6)
 
     for n, weight in enumerate(config.loss.level_weights):
         loss = last[f"train/level_{n}/adversarial"] + last[f"train/level_{n}/l1"]
@@ -214,6 +226,34 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_
     assert all(np.array_equal(good[name], kept[name]) for name in good)
 
 
+def test_weights_that_break_in_the_last_step_of_a_snapshot_are_not_saved(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+
+    class Breaking(callbacks.TotalSteps):
+        def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+            super().on_train_batch_end(batch, logs)
+            if self.model.step == 4:
+                self.model.sub_generators[0].refine.decoder.conv17.bias.assign([np.inf] * 3)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks, "TotalSteps", Breaking)
+        with pytest.raises(NonFiniteLossError, match=r"level_0's sub-generator .*step-2"):
+            training.train(tiny(steps=6), *sources(), run)
+    assert all(np.isfinite(x).all() for x in newest_checkpoint(run).values() if x.dtype.kind == "f")
+
+
+def test_a_checkpoint_that_was_being_written_is_not_seen(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    training.train(tiny(steps=4), *sources(), whole)
+    training.train(tiny(steps=2), *sources(), broken)
+    for part in (whole / "checkpoints").glob("step-4*"):
+        half = part.read_bytes()[: part.stat().st_size // 2]
+        (broken / "checkpoints" / part.name).write_bytes(half)
+    training.train(tiny(steps=4), *sources(), broken)
+    expected, found = newest_checkpoint(whole), newest_checkpoint(broken)
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+
+
 def test_layerwise_training_takes_the_levels_in_turn(tmp_path: Path) -> None:
     config = tiny(steps=4, schedule="layerwise")
     training.train(config, *sources(), tmp_path / "run")
@@ -234,12 +274,17 @@ def test_a_batch_that_replicas_cannot_share_is_refused(tmp_path: Path) -> None:
 def test_two_devices_train_like_one(tmp_path: Path) -> None:
     reduction = tf.distribute.ReductionToOneDevice()
     two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduction)
-    config = tiny(steps=2, levels=(16,))
+    config = tiny(steps=2, levels=(16,), learning_rate=1e-2)
     one_log = training.train(config, *sources(), tmp_path / "one")
     two_log = training.train(config, *sources(), tmp_path / "two", two)
     assert one_log.keys() == two_log.keys()
     for name in one_log:
         np.testing.assert_allclose(two_log[name], one_log[name], atol=1e-4, err_msg=name)
+    one, two = newest_checkpoint(tmp_path / "one"), newest_checkpoint(tmp_path / "two")
+    kernels = [name for name in one if "generators" in name and "/kernel/.ATTRIBUTES" in name]
+    assert kernels
+    for name in kernels:
+        np.testing.assert_allclose(two[name], one[name], atol=1e-3, err_msg=name)
 
 
 def test_it_learns_to_fill_the_holes_of_two_photographs() -> None:

@@ -1,8 +1,8 @@
 """The colour photographs that scikit-image ships: something to train on without a download.
 
-Seven to train on; two with structure to restore, a portrait and a still life, are held out. The two
-views of the motorcycle are one scene and stay on one side. The documentation of `skimage.data`
-names the photographs' authors and licences.
+Seven to train on; two, an animal and a still life, are held out. The two views of the motorcycle
+are one scene and stay on one side. The documentation of `skimage.data` names the photographs'
+authors and licences.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import skimage.data
 
 SPLITS = {
     "train": (
-        "chelsea.png",
+        "astronaut.png",
         "hubble_deep_field.jpg",
         "ihc.png",
         "motorcycle_left.png",
@@ -21,7 +21,7 @@ SPLITS = {
         "retina.jpg",
         "rocket.jpg",
     ),
-    "validation": ("astronaut.png", "coffee.png"),
+    "validation": ("chelsea.png", "coffee.png"),
 }
 
 

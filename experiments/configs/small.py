@@ -1,6 +1,6 @@
 """A small pyramid that learns something on a few photographs in minutes, on two CPU cores.
 
-Found by trying, against the clock. Unlike the paper's configuration it starts from `gated_he` (under
+Found by trying. Unlike the paper's configuration it starts from `gated_he` (under
 Glorot a fresh network returns grey, and would spend the minutes waking up), lets Adam remember more
 of the gradients' direction and less of their size, and brings the adversary in slowly.
 """

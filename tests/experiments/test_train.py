@@ -43,9 +43,9 @@ def test_a_dry_run_shows_the_resolved_config_shapes_and_parameters_and_makes_not
     ("arguments", "message"),
     [
         ([SMALL, "--config.train.batch_size=0"], "batch_size must be positive, got 0"),
-        ([SMALL, "--config.model.levels=(32, 65)"], r"levels must start with|levels must double"),
-        ([SMALL, "--config.train.speed=3"], "speed"),
-        ([SMALL, "--config.train.batch_size=many"], "batch_size"),
+        ([SMALL, "--config.model.levels=(32, 65)"], r"levels must double, got (32, 65)"),
+        ([SMALL, "--config.train.speed=3"], "Field speed not found"),
+        ([SMALL, "--config.train.batch_size=many"], "flag --config.train.batch_size=many"),
         (["--config=no/such.py"], "no/such.py"),
         ([], "--config must be a file"),
         ([SMALL, "--config.data.dataset=places"], "dataset must be one of samples, folder:PATH"),
@@ -59,7 +59,7 @@ def test_bad_input_gets_a_message_and_no_traceback(
     result = train(*arguments, f"--workdir={tmp_path / 'run'}")
     assert result.returncode != 0
     assert "Traceback" not in result.stderr
-    assert any(part in result.stderr for part in message.split("|"))
+    assert message in result.stderr
     assert not (tmp_path / "run").exists()
 
 
