@@ -36,7 +36,7 @@ class TotalSteps(keras.callbacks.Callback):
 
 
 class TimeLimit(tfa.callbacks.TimeStopping):
-    """TFA's, but looks at the clock after every step, not only after an epoch.
+    """TFA's, which ends a run with the first snapshot after its time, for any number of seconds.
 
     Args:
         seconds: positive; may be infinite.
@@ -45,9 +45,6 @@ class TimeLimit(tfa.callbacks.TimeStopping):
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self.seconds = seconds
-
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self.on_epoch_end(batch, logs)
 
 
 class StopOnNonFinite(keras.callbacks.Callback):

@@ -52,8 +52,8 @@ def crops(
             side, at least the size, and resizes it.
         batch_size: samples a batch.
         seed: of order, crops and augmentation.
-        augment: at random, mirrors each crop, shuffles its colour channels and makes a negative of
-            it, so that a few photographs teach where to look for colours, not which there are.
+        augment: mirrors each crop at random and shuffles its colour channels, so that a few
+            photographs teach where to look for colours rather than which colours there are.
         first: number of the first sample; a run that is continued starts at step * batch_size.
         count: number of samples, the last batch may then be smaller; None for no end.
         shuffle: a new order every time round, or always that of the source.
@@ -111,8 +111,7 @@ def _cut(image: np.ndarray, size: int, crop: str, rng: np.random.Generator) -> n
 
 
 def _augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    image = image[:, :: rng.choice([1, -1]), rng.permutation(3)]
-    return np.ascontiguousarray(255 - image if rng.integers(2) else image)
+    return np.ascontiguousarray(image[:, :: rng.choice([1, -1]), rng.permutation(3)])
 
 
 def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import dataclasses
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
@@ -63,7 +64,12 @@ def train(
 
     with strategy.scope():
         model = make_model(config)
-        optimizers = _adam(config), _adam(config)
+        averaging = {
+            "use_ema": config.train.ema_momentum > 0,
+            "ema_momentum": config.train.ema_momentum,
+            "ema_overwrite_frequency": config.train.ema_overwrite_frequency,
+        }
+        optimizers = _adam(config, **averaging), _adam(config)
         compile_model(model, config, *optimizers)
     checkpoint = make_checkpoint(model)
     manager = tf.train.CheckpointManager(
@@ -154,10 +160,9 @@ def make_checkpoint(model: PyramidGenerator) -> tf.train.Checkpoint:
     )
 
 
-def _adam(config: ExperimentConfig) -> keras.optimizers.Optimizer:
-    return keras.optimizers.Adam(
-        config.train.learning_rate, beta_1=config.train.beta_1, beta_2=config.train.beta_2
-    )
+def _adam(config: ExperimentConfig, **kwargs: Any) -> keras.optimizers.Optimizer:
+    betas = {"beta_1": config.train.beta_1, "beta_2": config.train.beta_2}
+    return keras.optimizers.Adam(config.train.learning_rate, **betas, **kwargs)
 
 
 def _stages(config: ExperimentConfig) -> list[tuple[int | None, int]]:

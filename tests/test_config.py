@@ -64,6 +64,8 @@ BROKEN = [
     (TrainConfig, "snapshot_steps", 0, "must be positive"),
     (TrainConfig, "keep_checkpoints", 0, "must be positive"),
     (TrainConfig, "schedule", "alternating", "must be one of joint, layerwise"),
+    (TrainConfig, "ema_momentum", 1.0, "must be in [0, 1)"),
+    (TrainConfig, "ema_overwrite_frequency", 0, "must be positive"),
     (TrainConfig, "seed", -1, "must be in [0, 2**31 - 1)"),
     (TrainConfig, "seed", 2**31 - 1, "must be in [0, 2**31 - 1)"),
 ]

@@ -254,6 +254,23 @@ def test_a_checkpoint_that_was_being_written_is_not_seen(tmp_path: Path) -> None
     assert all(np.array_equal(expected[name], found[name]) for name in expected)
 
 
+def test_weights_are_replaced_by_their_moving_average(tmp_path: Path) -> None:
+    momentum, snapshots = 0.5, {}
+    for frequency, steps in ((1000, (1, 2, 3)), (3, (3,))):
+        for last in steps:
+            config = tiny(steps=last, ema_momentum=momentum, ema_overwrite_frequency=frequency)
+            run = tmp_path / f"{frequency}_{last}"
+            training.train(config, *sources(), run)
+            snapshots[frequency, last] = newest_checkpoint(run)
+    model = training.make_model(tiny())
+    name = "sub_generators/0/refine/decoder/conv17/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+    average = model.sub_generators[0].refine.decoder.conv17.kernel.numpy()
+    for last in (1, 2, 3):
+        average = momentum * average + (1 - momentum) * snapshots[1000, last][name]
+    np.testing.assert_allclose(snapshots[3, 3][name], average, atol=1e-6)
+    assert np.abs(average - snapshots[1000, 3][name]).max() > 1e-5
+
+
 def test_layerwise_training_takes_the_levels_in_turn(tmp_path: Path) -> None:
     config = tiny(steps=4, schedule="layerwise")
     training.train(config, *sources(), tmp_path / "run")

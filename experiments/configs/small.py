@@ -2,7 +2,8 @@
 
 Found by trying. Unlike the paper's configuration it starts from `gated_he` (under
 Glorot a fresh network returns grey, and would spend the minutes waking up), lets Adam remember more
-of the gradients' direction and less of their size, and brings the adversary in slowly.
+of the gradients' direction and less of their size, averages the weights, and brings the adversary
+in slowly.
 """
 
 from pgi.config import DataConfig, ExperimentConfig, LossConfig, ModelConfig, TrainConfig
@@ -17,5 +18,7 @@ def get_config() -> ExperimentConfig:
         ),
         loss=LossConfig(adversarial_warmup_steps=5000),
         data=DataConfig(crop="random_resized", augment=True, validation_images=16),
-        train=TrainConfig(learning_rate=1e-3, beta_1=0.9, beta_2=0.99, snapshot_steps=100),
+        train=TrainConfig(
+            learning_rate=1e-3, beta_1=0.9, beta_2=0.99, ema_momentum=0.95, snapshot_steps=50
+        ),
     )
