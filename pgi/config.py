@@ -127,15 +127,15 @@ class DataConfig:
         crop: "random" cuts the training size out of the photograph (Places2, DIV2K), "resize"
             makes the whole photograph that size (CelebA-HQ), "random_resized" cuts a random square
             and resizes it (for a few large photographs).
-        augment: whether to mirror and recolour training crops at random (for a few photographs).
+        flip: whether to mirror training crops left to right at random.
         validation_images: how many fixed validation examples (crop and mask) there are.
 
-    Source: section 4. Departs from it: "random_resized" and `augment` are ours.
+    Source: section 4. Departs from it: "random_resized" and `flip` are ours.
     """
 
     dataset: str = "samples"
     crop: str = "random"
-    augment: bool = False
+    flip: bool = False
     validation_images: int = 16
 
     def __post_init__(self) -> None:

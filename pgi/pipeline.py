@@ -37,7 +37,7 @@ def crops(
     crop: str,
     batch_size: int,
     seed: int,
-    augment: bool = False,
+    flip: bool = False,
     first: int = 0,
     count: int | None = None,
     shuffle: bool = True,
@@ -51,9 +51,8 @@ def crops(
             "resize" makes the whole photograph that size, "random_resized" cuts a square of random
             side, at least the size, and resizes it.
         batch_size: samples a batch.
-        seed: of order, crops and augmentation.
-        augment: mirrors each crop at random and shuffles its colour channels, so that a few
-            photographs teach where to look for colours rather than which colours there are.
+        seed: of order, crops and flipation.
+        flip: mirrors each crop left to right at random.
         first: number of the first sample; a run that is continued starts at step * batch_size.
         count: number of samples, the last batch may then be smaller; None for no end.
         shuffle: a new order every time round, or always that of the source.
@@ -65,7 +64,7 @@ def crops(
     def load(number: np.int64, file: np.int64) -> np.ndarray:
         rng = np.random.default_rng([seed, int(number)])
         image = _cut(source.read(int(file)), size, crop, rng)
-        return _augment(image, rng) if augment else image
+        return _mirror(image, rng) if flip else image
 
     def sample(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         file = _file_number(number, len(source), seed, shuffle)
@@ -110,8 +109,8 @@ def _cut(image: np.ndarray, size: int, crop: str, rng: np.random.Generator) -> n
     return _resize(image[top : top + side, left : left + side], size, size)
 
 
-def _augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return np.ascontiguousarray(image[:, :: rng.choice([1, -1]), rng.permutation(3)])
+def _mirror(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return cv2.flip(image, 1) if rng.integers(2) else image
 
 
 def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:

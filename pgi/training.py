@@ -187,7 +187,7 @@ def _crops(
         crop=config.data.crop,
         batch_size=batch_size,
         seed=seed,
-        augment=config.data.augment and count is None,
+        flip=config.data.flip and count is None,
         first=first,
         count=count,
         shuffle=count is None,

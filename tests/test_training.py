@@ -36,7 +36,7 @@ def tiny(steps: int = 2, levels: tuple = (8, 16), **train: Any) -> ExperimentCon
             levels=levels, width=4, discriminator_width=2, kernel_initializer="gated_he"
         ),
         loss=LossConfig(level_weights=(10.0, 1.0)[: len(levels)]),
-        data=DataConfig(crop="random_resized", augment=True, validation_images=4),
+        data=DataConfig(crop="random_resized", flip=True, validation_images=4),
         train=TrainConfig(**{"batch_size": 2, "steps": steps, "snapshot_steps": 2, **train}),
     )
 

@@ -83,7 +83,7 @@ def test_the_papers_configuration_has_the_papers_values() -> None:
     assert (config.train.batch_size, config.train.learning_rate) == (4, 1e-4)
     assert (config.train.beta_1, config.train.beta_2) == (0.5, 0.999)
     assert config.train.schedule == "joint"
-    assert (config.data.crop, config.data.augment) == ("random", False)
+    assert (config.data.crop, config.data.flip) == ("random", False)
 
 
 def test_the_summary_shows_shapes_and_parameters_of_every_network() -> None:
