@@ -51,7 +51,7 @@ def crops(
             "resize" makes the whole photograph that size, "random_resized" cuts a square of random
             side, at least the size, and resizes it.
         batch_size: samples a batch.
-        seed: of order, crops and flipation.
+        seed: of order, crops and flips.
         flip: mirrors each crop left to right at random.
         first: number of the first sample; a run that is continued starts at step * batch_size.
         count: number of samples, the last batch may then be smaller; None for no end.
