@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +84,7 @@ class FileSource:
             raise NoUsableImageError("no image file was given")
         self.paths = [Path(path) for path in paths]
         self.skipped: dict[Path, str] = {}
+        self._lock = threading.Lock()
         self._read = functools.cache(read_image) if keep else read_image
 
     def __len__(self) -> int:
@@ -118,7 +120,10 @@ class FileSource:
 
     def skip(self, path: Path, reason: str) -> None:
         """Warns of an unusable file, once, and counts it."""
-        if self.skipped.setdefault(path, reason) is reason:  # One thread's, if several come.
+        with self._lock:
+            known = path in self.skipped
+            self.skipped.setdefault(path, reason)
+        if not known:
             logging.warning("skipped %s: %s", path, reason.removeprefix(f"{path}: "))
 
 

@@ -88,7 +88,7 @@ class RunFolder:
         different = differences(theirs, ours)
         if different:
             raise RunFolderError(
-                f"{self.path} holds a run of another config. The run's, not the command's:\n  "
+                f"{self.path} holds a run of another config (its own values first):\n  "
                 + "\n  ".join(different)
                 + "\nGive the run's own config to continue it, or another folder: --workdir=... "
                 "(make train ARGS=--workdir=...)"
