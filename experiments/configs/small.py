@@ -19,6 +19,6 @@ def get_config() -> ExperimentConfig:
         loss=LossConfig(adversarial_warmup_steps=20_000),
         data=DataConfig(crop="random_resized", flip=True, validation_images=16),
         train=TrainConfig(
-            learning_rate=1e-3, beta_1=0.9, beta_2=0.99, ema_momentum=0.95, snapshot_steps=50
+            learning_rate=5e-4, beta_1=0.9, beta_2=0.99, ema_momentum=0.95, snapshot_steps=50
         ),
     )
