@@ -77,6 +77,18 @@ def test_a_diverging_run_ends_with_a_message(tmp_path: Path) -> None:
     assert re.search(r"error: step \d+: level_0/\w+ is (nan|inf)", result.stderr)
 
 
+def test_a_missing_system_library_of_opencv_is_one_line_that_names_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = 'raise ImportError("libGL.so.1: cannot open shared object file")'
+    (tmp_path / "cv2.py").write_text(broken)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    result = train("--dry-run")
+    assert result.returncode != 0
+    (line,) = result.stderr.splitlines()
+    assert "libGL.so.1" in line and "apt-get install libgl1" in line
+
+
 @pytest.mark.parametrize(
     ("dataset", "folder"),
     [("samples", "runs/n_samples"), ("folder:/my photos/of 2024/", "runs/n_of_2024")],
