@@ -88,7 +88,7 @@ type: $(STAMP)
 	$(VENV_PYTHON) -m mypy
 
 test: $(STAMP)
-	$(VENV_PYTHON) -m pytest -n 2 $(PYTEST_ARGS)
+	$(VENV_PYTHON) -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 # Apart from .venv, which is made from the file that this writes. Pins that still fit stay
 # as they are, unless LOCK_ARGS=--upgrade.

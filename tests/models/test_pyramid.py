@@ -66,20 +66,6 @@ def test_a_step_on_the_top_levels_loss_moves_the_lowest_sub_generator(
     assert any(changed(before, lowest)) == reached
 
 
-@pytest.mark.parametrize(
-    ("fusion", "reached"),
-    [("image", True), ("feature_coarse", True), ("feature_refine", True), ("none", False)],
-)
-def test_an_upper_levels_loss_reaches_the_lowest_sub_generator(fusion: str, reached: bool) -> None:
-    model = pyramid_model(fusion=fusion)
-    inputs = example()
-    lowest = model.sub_generators[0].trainable_variables
-    for level in (1, 2):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(l1_loss(inputs[0][level], model(inputs)[level].refined))
-        assert any(gradient_norms(loss, tape, lowest)) == reached
-
-
 def test_a_level_does_not_depend_on_the_levels_above_it() -> None:
     model = pyramid_model()
     inputs = example()
