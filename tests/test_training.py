@@ -264,10 +264,10 @@ def test_a_checkpoint_that_was_being_written_is_not_seen(tmp_path: Path) -> None
 
 def test_weights_are_replaced_by_their_moving_average(tmp_path: Path) -> None:
     name = "sub_generators/0/refine/decoder/conv17/kernel/.ATTRIBUTES/VARIABLE_VALUE"
-    arguments = {"steps": 3, "levels": (16,), "snapshot_steps": 1, "ema_momentum": 0.5}
+    arguments: dict[str, Any] = {"steps": 3, "levels": (16,), "snapshot_steps": 1}
     kernels = {}
     for frequency in (1000, 3):
-        config = tiny(ema_overwrite_frequency=frequency, **arguments)
+        config = tiny(ema_momentum=0.5, ema_overwrite_frequency=frequency, **arguments)
         training.train(config, *sources(), tmp_path / str(frequency))
         for step in (1, 2, 3):
             path = tmp_path / str(frequency) / "checkpoints" / f"step-{step}"
