@@ -15,7 +15,7 @@ def noise(*shape: int) -> np.ndarray:
 
 
 def test_nearest_picks_the_pixels_that_tf1_picks_at_every_size() -> None:
-    for size in range(1, 300):
+    for size in range(1, 150):
         for new_size in {1, size // 4, size // 2, size} - {0}:
             line = tf.range(size, dtype=tf.float32)[None, :, None, None]
             expected = tf.compat.v1.image.resize_nearest_neighbor(
