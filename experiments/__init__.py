@@ -9,6 +9,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 warnings.filterwarnings("ignore", message=r"\s*TensorFlow Addons \(TFA\) has ended development")
 
 try:
-    from pgi import opencv  # noqa: F401
+    from pgi import opencv  # noqa: F401  (only to see whether it loads)
 except ImportError as error:
     sys.exit(str(error))

@@ -106,10 +106,7 @@ class ProgressBar(tfa.callbacks.TQDMProgressBar):
         self.overall_progress_tqdm.reset(total=1.0)
 
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        step, elapsed = (
-            self.model.step,
-            time.monotonic() - self.began,
-        )
+        step, elapsed = self.model.step, time.monotonic() - self.began
         taken = step - self.first_step
         done = max(taken / (self.steps - self.first_step), elapsed / self.seconds)
         losses = logs or {}

@@ -119,9 +119,9 @@ def default_strategy(examples: int) -> tf.distribute.Strategy:
     """As many GPUs of this machine as can share so many examples evenly, else the one device."""
     gpus = [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
     count = max(n for n in range(1, max(len(gpus), 1) + 1) if examples % n == 0)
-    return (
-        tf.distribute.MirroredStrategy(gpus[:count]) if count > 1 else tf.distribute.get_strategy()
-    )
+    if count == 1:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy(gpus[:count])
 
 
 def make_model(config: ExperimentConfig) -> PyramidGenerator:

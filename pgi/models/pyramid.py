@@ -117,7 +117,9 @@ class PyramidGenerator(keras.Model):
         return tuple(outputs)
 
     def build_networks(self) -> None:
-        """Makes every weight, before the optimisers or a checkpoint ask for them."""
+        """Makes every weight, before the optimisers or a checkpoint ask for them; once."""
+        if self.built and all(network.built for network in self.discriminators):
+            return
         sizes = [8 * 2**level for level in range(len(self.levels))]
         images = tuple(tf.zeros([1, size, size, 3]) for size in sizes)
         masks = tuple(tf.zeros([1, size, size, 1]) for size in sizes)
