@@ -10,13 +10,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the bottom up; rooms of one line may know each other.
 FLOORS = (
-    ("pgi.rules", "pgi.opencv"),
+    ("pgi.rules", "pgi.regions", "pgi.opencv", "pgi.quiet"),
     ("pgi.config", "pgi.layers"),
-    ("pgi.images", "pgi.masks", "pgi.losses", "pgi.reading"),
+    ("pgi.exif", "pgi.filling"),
+    ("pgi.encoding",),
+    ("pgi.images", "pgi.masks", "pgi.losses", "pgi.reading", "pgi.pictures", "pgi.jobs"),
     ("pgi.models",),
     ("pgi.deepfillv2", "pgi.summary", "pgi.pipeline", "pgi.run_folder"),
     ("pgi.callbacks",),
     ("pgi.training",),
+    ("pgi.inference", "pgi.load"),
+    ("pgi.inpaint_files",),
+    ("pgi.__main__",),
     ("data",),
     ("experiments",),
 )
@@ -45,10 +50,8 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_imports_nothing_from_above(path: Path) -> None:
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    if module == "pgi":
-        assert not imported(path)
-        return
-    own = floor(module)
+    # Its one function imports only when it is called.
+    own = floor("pgi.load" if module == "pgi" else module)
     assert own is not None, f"{module} has no place in FLOORS"
     for name in imported(path):
         other = floor(name)

@@ -93,11 +93,32 @@ class Decoder(keras.layers.Layer):
             name=f"{prefix}17",
         )
 
+    @property
+    def reach(self) -> int:
+        """How many features to each side of a pixel's own it is computed from."""
+        half = reach(
+            [self.conv13, self.conv14], -(-reach([self.conv15, self.conv16, self.conv17]) // 2)
+        )
+        return reach([self.conv11, self.conv12], -(-half // 2))
+
     def call(self, features: tf.Tensor) -> tf.Tensor:
         x = self.conv12(self.conv11(features))
         x = self.conv14(self.conv13(double_nearest(x)))
         x = self.conv16(self.conv15(double_nearest(x)))
         return self.conv17(x)
+
+
+def reach(layers: Sequence[keras.layers.Conv2D], beyond: int = 0) -> int:
+    """How many pixels of the first layer's input lie to each side of what the result needs.
+
+    Args:
+        layers: convolutions, one after another.
+        beyond: how many pixels of the last layer's output to each side are needed.
+    """
+    for layer in reversed(layers):
+        (kernel, _), (stride, _), (rate, _) = layer.kernel_size, layer.strides, layer.dilation_rate
+        beyond = beyond * stride + rate * (kernel // 2)
+    return beyond
 
 
 def run(layers: Sequence[keras.layers.Layer], x: tf.Tensor) -> tf.Tensor:

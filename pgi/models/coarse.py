@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
-from pgi.models.blocks import Decoder, check_arguments, dilated_stack, gated_layers, run
+from pgi.models.blocks import Decoder, check_arguments, dilated_stack, gated_layers, reach, run
 
 
 class CoarseNetwork(keras.layers.Layer):
@@ -52,6 +52,11 @@ class CoarseNetwork(keras.layers.Layer):
         ]
         self.dilated = dilated_stack(gated, 4 * width, dilation_rates, "conv")
         self.decoder = Decoder(width, kernel_initializer, "conv")
+
+    @property
+    def reach(self) -> int:
+        """How many pixels to each side of a pixel it is computed from."""
+        return reach([*self.encoder, *self.dilated], self.decoder.reach)
 
     def call(
         self, masked_image: tf.Tensor, mask: tf.Tensor, lower_features: tf.Tensor | None = None

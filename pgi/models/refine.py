@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from tensorflow import keras
 
-from pgi.layers.contextual_attention import contextual_attention
+from pgi.layers.contextual_attention import PreparedAttention, contextual_attention
 from pgi.layers.resize import dimensions, nearest_align_corners
-from pgi.models.blocks import Decoder, check_arguments, dilated_stack, gated_layers, run
+from pgi.models.blocks import Decoder, check_arguments, dilated_stack, gated_layers, reach, run
 
 
 class RefineFeatures(NamedTuple):
@@ -79,15 +79,44 @@ class RefineNetwork(keras.layers.Layer):
         mask: tf.Tensor,
         lower_features: RefineFeatures | None = None,
     ) -> tuple[tf.Tensor, RefineFeatures]:
-        convolution = run(self.dilated, run(self.convolution_encoder, convolution_input))
-        attention = self._attend(run(self.attention_encoder, attention_input), mask)
+        convolution = self.convolution_features(convolution_input)
+        attention = self.attend(run(self.attention_encoder, attention_input), mask)
         if lower_features is not None:
             convolution += lower_features.convolution
             attention += lower_features.attention
-        features = RefineFeatures(convolution, attention)
-        merged = tf.concat([convolution, run(self.attention_tail, attention)], axis=-1)
-        return self.decoder(merged), features
+        return self.merge(convolution, attention), RefineFeatures(convolution, attention)
 
-    def _attend(self, features: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    def convolution_features(self, image: tf.Tensor) -> tf.Tensor:
+        """The convolution path: `[B, H, W, 3]` to `[B, H/4, W/4, 2 * width]`."""
+        return run(self.dilated, run(self.convolution_encoder, image))
+
+    def attend(self, features: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """The attention encoder's features rebuilt from those outside the hole."""
         _, height, width, _ = dimensions(features)
         return contextual_attention(features, features, nearest_align_corners(mask, height, width))
+
+    def prepare_attention(self, features: tf.Tensor, mask: tf.Tensor) -> PreparedAttention:
+        """The same for one image, `[1, H/4, W/4, 2 * width]`, of which regions can be asked for."""
+        _, height, width, _ = dimensions(features)
+        mask = nearest_align_corners(mask, height, width)
+        return PreparedAttention(features[0], features[0], mask[0])
+
+    def merge(self, convolution: tf.Tensor, attention: tf.Tensor) -> tf.Tensor:
+        """Both paths' features, each `[B, h, w, 2 * width]`, to the image `[B, 4h, 4w, 3]`."""
+        merged = tf.concat([convolution, run(self.attention_tail, attention)], axis=-1)
+        return self.decoder(merged)
+
+    @property
+    def merge_reach(self) -> int:
+        """How many features to each side of a pixel's own `merge` computes it from."""
+        return reach(self.attention_tail, self.decoder.reach)
+
+    @property
+    def convolution_reach(self) -> int:
+        """How many pixels to each side of a feature's own the convolution path computes it from."""
+        return reach([*self.convolution_encoder, *self.dilated])
+
+    @property
+    def attention_encoder_reach(self) -> int:
+        """How many pixels to each side of a feature's own its encoder computes it from."""
+        return reach(self.attention_encoder)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from pgi.layers import contextual_attention
+from pgi.layers.contextual_attention import PreparedAttention
+from pgi.regions import Region
 from tests.reference import golden, literal_attention
 
 CASES = golden("contextual_attention")
@@ -59,29 +65,118 @@ def holes(kind: str, height: int, width: int) -> np.ndarray:
     return mask
 
 
+def value_and_gradients(
+    attend: Callable[..., tf.Tensor], foreground: tf.Tensor, background: tf.Tensor
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    weights = np.random.default_rng(1).standard_normal(foreground.shape)
+    with tf.GradientTape() as tape:
+        tape.watch([foreground, background])
+        output = attend(foreground, background)
+        total = tf.reduce_sum(output * tf.cast(weights, output.dtype))
+    return output, tape.gradient(total, [foreground, background])
+
+
+def check_against_literal(
+    foreground: tf.Tensor, background: tf.Tensor, mask: np.ndarray, rate: int, **options: Any
+) -> None:
+    def attend(foreground: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
+        return contextual_attention(foreground, background, tf.constant(mask), rate=rate, **options)
+
+    def literal(foreground: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
+        fuse = options.get("fuse", True)
+        parts = zip(foreground, background, mask)
+        return tf.stack([literal_attention(*part, rate, fuse=fuse) for part in parts])
+
+    ours, gradients = value_and_gradients(attend, foreground, background)
+    truth, expected = value_and_gradients(literal, foreground, background)
+    np.testing.assert_allclose(ours, truth, atol=1e-5)
+    for gradient, other in zip(gradients, expected):
+        np.testing.assert_allclose(gradient, other, atol=1e-5 * np.abs(other).max())
+
+
+SIZES = [(12, 20, 2), (14, 10, 2), (9, 7, 1), (9, 12, 3)]
+
+
 @pytest.mark.parametrize("kind", ["none", "all", "corner", "edge", "each its own"])
-@pytest.mark.parametrize(
-    ("height", "width", "rate"), [(12, 20, 2), (14, 10, 2), (9, 7, 1), (9, 12, 3)]
-)
+@pytest.mark.parametrize(("height", "width", "rate"), SIZES)
 def test_agrees_with_its_definition_in_value_and_gradient(
     kind: str, height: int, width: int, rate: int
 ) -> None:
-    foreground, background = random_case(height, height, width)
-    mask = holes(kind, height, width)
-    weights = tf.constant(np.random.default_rng(1).standard_normal(foreground.shape), tf.float32)
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch([foreground, background])
-        ours = contextual_attention(foreground, background, tf.constant(mask), rate=rate)
-        literal = tf.stack(
-            [literal_attention(f, b, m, rate) for f, b, m in zip(foreground, background, mask)]
+    images = random_case(height, height, width)
+    check_against_literal(*images, holes(kind, height, width), rate)
+
+
+# In blocks a side: the sides of the tiles that the bound allows for 15 to 63 keys.
+@pytest.mark.parametrize("side", [1, 2, 3])
+@pytest.mark.parametrize(("height", "width", "rate"), SIZES)
+def test_tile_by_tile_agrees_with_its_definition_too(
+    side: int, height: int, width: int, rate: int
+) -> None:
+    images = random_case(height, height, width)
+    keys = (height // rate) * (width // rate)
+    bound = 4 * keys * 6 * (side + 3) ** 2 + 1
+    mask = holes("each its own", height, width)
+    check_against_literal(*images, mask, rate, max_bytes=bound)
+
+
+def test_without_the_fuse_passes() -> None:
+    images = random_case(7, 12, 16)
+    check_against_literal(*images, holes("corner", 12, 16), 2, fuse=False, max_bytes=4000)
+
+
+@pytest.mark.parametrize("rate", [1, 2, 3])
+def test_a_region_is_that_part_of_the_whole(rate: int) -> None:
+    height, width = 6 * rate, 8 * rate
+    images = random_case(8, height, width)
+    foreground, background, mask = (x[0] for x in (*images, holes("corner", height, width)))
+    attention = PreparedAttention(foreground, background, tf.constant(mask), rate=rate)
+    graph = tf.function(lambda *region: attention(Region(*region), max_bytes=20_000))
+    whole = literal_attention(foreground, background, mask, rate).numpy()
+    corners = [(0, 0, 1, 1), (0, 0, height, width), (height - 1, width - 2, 1, 2)]
+    rng = np.random.default_rng(rate)
+    for _ in range(9):
+        (top, bottom), (left, right) = (
+            np.sort(rng.choice(side + 1, 2, replace=False)) for side in (height, width)
         )
-        our_sum = tf.reduce_sum(ours * weights)
-        literal_sum = tf.reduce_sum(literal * tf.cast(weights, tf.float64))
-    np.testing.assert_allclose(ours, literal, atol=1e-5)
-    inputs = [foreground, background]
-    gradients, expected = tape.gradient(our_sum, inputs), tape.gradient(literal_sum, inputs)
-    for gradient, truth in zip(gradients, expected):
-        np.testing.assert_allclose(gradient, truth, atol=1e-5 * np.abs(truth).max())
+        corners.append((top, left, bottom - top, right - left))
+    for top, left, high, wide in corners:
+        part = graph(*(tf.constant(int(x)) for x in (top, left, high, wide)))
+        np.testing.assert_allclose(part, whole[top : top + high, left : left + wide], atol=1e-5)
+
+
+def test_holds_no_more_of_the_scores_than_it_may() -> None:
+    features, bound = tf.TensorSpec([1, 80, 80, 4]), 2**20
+    attend = tf.function(lambda x: contextual_attention(x, x, max_bytes=bound))
+    graph = attend.get_concrete_function(features).graph
+    sizes = [tensor_bytes(x) for x in all_tensors(graph)]
+    # All scores would be 10 MB; the bound holds for several copies of a tile's together.
+    assert bound / 20 < max(sizes) < bound / 3
+
+
+def all_tensors(graph: tf.Graph) -> list[tf.Tensor]:
+    """Those of loops' bodies too."""
+    tensors = [x for op in graph.get_operations() for x in op.outputs]
+    for function in graph._functions.values():
+        tensors += all_tensors(function.graph)
+    return tensors
+
+
+def tensor_bytes(x: tf.Tensor) -> int:
+    known = x.dtype == tf.float32 and x.shape.is_fully_defined()
+    return 4 * x.shape.num_elements() if known else 0
+
+
+def test_compiles_with_xla_tile_by_tile() -> None:
+    images = random_case(9, 12, 16)
+    mask = tf.constant(holes("corner", 12, 16))
+
+    def run(*images: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        attend = functools.partial(contextual_attention, mask=mask, max_bytes=20_000)
+        return value_and_gradients(attend, *images)
+
+    ours, expected = tf.function(run, jit_compile=True)(*images), run(*images)
+    for a, b in zip(tf.nest.flatten(ours), tf.nest.flatten(expected)):
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
 
 
 def test_background_of_another_size_than_the_foreground() -> None:

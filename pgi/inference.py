@@ -1,0 +1,145 @@
+"""Filling holes with a trained pyramid: any image in, the same image out with its holes filled."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from pgi.images import complete, to_float, to_uint8
+from pgi.models import PyramidGenerator
+from pgi.models.restricted import complete_holes
+from pgi.rules import check
+from pgi.run_folder import RunFolder, RunFolderError
+
+# Above it the mask is more likely to be the wrong way round than meant.
+_MANY = 0.7
+
+
+class Inpainter:
+    """Fills holes in images of any size.
+
+    Called as `result = inpainter(image, mask)`: `image` uint8 `[H, W, 3]`, RGB, or a batch
+    `[N, H, W, 3]`; `mask` bool, True = hole, or uint8, above 127 = hole, `[H, W]` or `[H, W, 1]`,
+    for a batch also `[N, H, W]` or `[N, H, W, 1]`. Returns uint8 of the image's shape.
+
+    Pixels outside the hole come back unchanged, and what lies under the mask changes nothing. An
+    image without a hole comes back as it is. Images larger than the training size run through the
+    same levels at their own size, in bounded memory; sizes that do not halve are mirrored at the
+    right and bottom up to what does. Weights stay in memory from call to call, and nothing is
+    compiled anew for another size.
+
+    Args:
+        model: built.
+
+    Raises:
+        RuleError: in a call, an argument has another type or shape, the mask's size is not the
+            image's, or the mask leaves no known pixel.
+
+    Warns:
+        UserWarning: in a call, a mask is more than 70 % hole: perhaps it is the wrong way round.
+
+    Source: section 4 ("any resolution"). Departs from it: the mirroring is ours.
+    """
+
+    def __init__(self, model: PyramidGenerator) -> None:
+        self.model = model
+        signature = [tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([None, None], tf.bool)]
+        # Nothing in it needs AutoGraph, which would double the time of the first call.
+        self._fill = tf.function(self._filled, input_signature=signature, autograph=False)
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        image = np.asarray(image)
+        check("image", "uint8", image.dtype == np.uint8, str(image.dtype))
+        fits = image.ndim in (3, 4) and image.shape[-1] == 3 and image.size > 0
+        check("image", "[H, W, 3] or [N, H, W, 3] and not empty", fits, image.shape)
+        batch = image if image.ndim == 4 else image[None]
+        holes = np.broadcast_to(_hole(np.asarray(mask), image.shape[:-1]), batch.shape[:-1])
+        # All masks first: a batch is refused before any work is done for it.
+        for number, part in enumerate(holes):
+            _check_share(part, f"mask {number}" if len(holes) > 1 else "mask")
+        filled = [
+            self._fill(image, hole).numpy() if hole.any() else image
+            for image, hole in zip(batch, holes)
+        ]
+        return np.stack(filled).reshape(image.shape)
+
+    def _filled(self, image: tf.Tensor, hole: tf.Tensor) -> tf.Tensor:
+        """`[H, W, 3]` uint8 and `[H, W]` bool to `[H, W, 3]` uint8."""
+        height, width = tf.shape(image)[0], tf.shape(image)[1]
+        multiple = 8 * 2 ** (len(self.model.levels) - 1)
+        pixels = _mirrored(_mirrored(to_float(image), 0, multiple), 1, multiple)
+        mask = _mirrored(_mirrored(tf.cast(hole, tf.float32), 0, multiple), 1, multiple)
+        completed = complete_holes(self.model, pixels[None], mask[None, :, :, None])
+        filled = to_uint8(completed[0, :height, :width])
+        return complete(image, filled, tf.cast(hole, tf.float32)[:, :, None])
+
+
+def load(path: str | Path) -> Inpainter:
+    """A trained model, ready to fill holes.
+
+    Args:
+        path: a run folder, whose newest checkpoint is taken, or one of its checkpoints
+            (`runs/places2/checkpoints/step-5000`).
+
+    Raises:
+        RunFolderError: there is no run or no checkpoint, or the checkpoint does not fit.
+
+    Source: ours. Departs from it: nothing.
+    """
+    path = Path(path)
+    if path.is_dir():
+        run = RunFolder(path)
+        config = run.read_config()
+        checkpoint = tf.train.latest_checkpoint(str(run.checkpoints))
+        if checkpoint is None:
+            raise RunFolderError(f"{path} holds no checkpoint yet")
+    else:
+        checkpoint = str(path.with_suffix("") if path.suffix == ".index" else path)
+        if not Path(f"{checkpoint}.index").is_file():
+            raise RunFolderError(f"{path} is neither a run folder nor a checkpoint")
+        config = RunFolder(Path(checkpoint).parent.parent).read_config()
+    model = PyramidGenerator(**dataclasses.asdict(config.model))
+    model.build_networks()
+    weights = tf.train.Checkpoint(sub_generators=model.sub_generators)
+    try:
+        # Partial: what only training needs stays in the file.
+        weights.restore(checkpoint).expect_partial().assert_existing_objects_matched()
+    except (AssertionError, ValueError) as error:
+        raise RunFolderError(f"{checkpoint} does not fit its run's config: {error}") from error
+    return Inpainter(model)
+
+
+def _hole(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """`[H, W]` or `[N, H, W]` bool, for an image or a batch of that `[H, W]` or `[N, H, W]`."""
+    check("mask", "bool or uint8", mask.dtype in (np.bool_, np.uint8), str(mask.dtype))
+    sizes = (size, size[-2:])
+    fits = mask.shape in sizes or (mask.shape[-1:] == (1,) and mask.shape[:-1] in sizes)
+    check("mask", f"of the image's size {size}", fits, mask.shape)
+    if mask.dtype == np.uint8:
+        scale = "of 0 to 255, where above 127 is hole (or bool)"
+        check("mask", scale, mask.max() != 1, "a maximum of 1")
+        mask = mask > 127
+    return mask if mask.shape in sizes else mask[..., 0]
+
+
+def _check_share(hole: np.ndarray, name: str) -> None:
+    share = hole.mean()
+    check(name, "less than all hole: what is known is filled in from", share < 1, "all hole")
+    if share > _MANY:
+        warnings.warn(
+            f"{name} is {share:.0%} hole; is it the wrong way round? White, or True, is hole",
+            stacklevel=3,
+        )
+
+
+def _mirrored(x: tf.Tensor, axis: int, multiple: int) -> tf.Tensor:
+    """Longer along an axis, up to the next multiple, by reflection about the last element."""
+    size = tf.shape(x)[axis]
+    index = tf.range(-(-size // multiple) * multiple)
+    period = tf.maximum(2 * (size - 1), 1)
+    index = index % period
+    return tf.gather(x, tf.minimum(index, period - index), axis=axis)

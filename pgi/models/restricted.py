@@ -1,0 +1,128 @@
+"""A level's result in the hole, without computing what cannot influence it.
+
+Of a sub-generator's result only the hole is kept. The coarse network, the refine network's
+convolution path and its decoder therefore run on rectangles around the holes, wider by their reach;
+the attention's queries are those under the rectangles. Its keys come from everywhere: only the
+encoder of the attention path sees the whole image, one large rectangle after another. So the cost
+grows with the hole, and memory hardly with either.
+
+The result is that of the whole image; only float rounding can differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from pgi.images import complete, pyramids, remove_hole
+from pgi.layers.resize import dimensions, double_bilinear
+from pgi.models.blocks import run
+from pgi.models.pyramid import PyramidGenerator
+from pgi.models.refine import RefineNetwork
+from pgi.models.sub_generator import SubGenerator
+from pgi.regions import CELL, Region, divide, hole_regions, paint
+
+# Side of the largest rectangle computed at once, in pixels, without its margin: at width 48 and
+# with its margin it takes about 3 GB.
+MAX_SIDE = 2048
+
+
+def complete_holes(
+    pyramid: PyramidGenerator, image: tf.Tensor, mask: tf.Tensor, max_side: int = MAX_SIDE
+) -> tf.Tensor:
+    """The pyramid's completed image of the highest level, for one image of any fitting size.
+
+    Args:
+        pyramid: built.
+        image: `[1, H, W, 3]` in [-1, 1], whose pixels under the mask change nothing; H and W
+            multiples of `8 * 2 ** (levels - 1)`.
+        mask: `[1, H, W, 1]`, 1 = hole.
+        max_side: of the largest rectangle computed at once, without its margin, in pixels, a
+            multiple of 8.
+
+    Returns:
+        `[1, H, W, 3]` in [-1, 1].
+
+    Source: section 4 ("any resolution"); the restriction is ours. Departs from it: nothing.
+    """
+    images, masks = pyramids(image, mask, len(pyramid.levels))
+    if any(level.fusion.startswith("feature") for level in pyramid.sub_generators):
+        # A level needs the lower one's features far around the hole: nearly everything.
+        return pyramid((images, masks))[-1].completed
+    levels = list(zip(pyramid.sub_generators, images, masks))
+    if pyramid.sub_generators[-1].fusion == "none":
+        levels = levels[-1:]
+    completed = None
+    for sub_generator, image, mask in levels:
+        completed = _complete_level(sub_generator, image, mask, completed, max_side)
+    return completed
+
+
+def _complete_level(
+    sub_generator: SubGenerator,
+    image: tf.Tensor,
+    mask: tf.Tensor,
+    lower: tf.Tensor | None,
+    max_side: int,
+) -> tf.Tensor:
+    """The level's completed image, given that of the level below."""
+    refine, fusion = sub_generator.refine, sub_generator.fusion
+    _, height, width, _ = dimensions(image)
+    image = remove_hole(image, mask)
+    margin = _cells(4 * refine.merge_reach + refine.convolution_reach)
+    regions = hole_regions(mask, margin, max_side)
+
+    def on_regions(network: Callable[..., tf.Tensor], reach: int, *inputs: tf.Tensor) -> tf.Tensor:
+        """Of a network of convolutions, from image to image."""
+
+        def compute(region: Region) -> tf.Tensor:
+            wider = region.grown(_cells(reach), height, width)
+            return region.within(wider).cut(network(*(wider.cut(x) for x in inputs)))
+
+        return paint(regions, compute, height, width, 3)
+
+    upsampled = None if lower is None else double_bilinear(lower)
+    if sub_generator.coarse is None:
+        coarse = fused = upsampled
+    else:
+        network = sub_generator.coarse
+        coarse = on_regions(lambda *x: network(*x)[0], network.reach, image, mask)
+        fused = coarse if upsampled is None or fusion == "none" else coarse + upsampled
+    pasted_coarse, pasted_fused = complete(image, coarse, mask), complete(image, fused, mask)
+    convolution_input = pasted_coarse if fusion == "image_attention" else pasted_fused
+    attention_input = pasted_coarse if fusion == "image_convolution" else pasted_fused
+
+    features = _attention_features(refine, attention_input, max_side)
+    attention = refine.prepare_attention(features, mask)
+
+    def refined(region: Region) -> tf.Tensor:
+        inner = region.grown(_cells(4 * refine.merge_reach), height, width)
+        outer = inner.grown(_cells(refine.convolution_reach), height, width)
+        convolution = refine.convolution_features(outer.cut(convolution_input))
+        convolution = inner.within(outer).divided(4).cut(convolution)
+        attended = attention(inner.divided(4))[None]
+        return region.within(inner).cut(refine.merge(convolution, attended))
+
+    return complete(image, paint(regions, refined, height, width, 3), mask)
+
+
+def _attention_features(refine: RefineNetwork, image: tf.Tensor, max_side: int) -> tf.Tensor:
+    """The attention encoder's features of the whole image, `[1, H/4, W/4, 2 * width]`."""
+    _, height, width, _ = dimensions(image)
+    whole = tf.reshape(tf.stack([0, 0, height, width]), [1, 4])
+    margin = _cells(refine.attention_encoder_reach)
+
+    def compute(quarter: Region) -> tf.Tensor:
+        region = Region(*(4 * part for part in quarter))
+        wider = region.grown(margin, height, width)
+        features = run(refine.attention_encoder, wider.cut(image))
+        return region.within(wider).divided(4).cut(features)
+
+    channels = refine.attention_encoder[-1].filters // 2
+    return paint(divide(whole, max_side) // 4, compute, height // 4, width // 4, channels)
+
+
+def _cells(pixels: int) -> int:
+    """Rounded up to whole cells."""
+    return -(-pixels // CELL) * CELL
