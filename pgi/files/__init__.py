@@ -1,0 +1,1 @@
+"""Pictures in files, for the program `pgi inpaint`: whatever is not the hole stays as it was."""

@@ -1,0 +1,168 @@
+"""Which images, masks and outputs go together, settled before anything is read or written."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgi.files.encoding import FORMATS
+
+# The first of a format is the one that new names get.
+_SUFFIXES = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "WEBP": (".webp",)}
+_FORMAT_OF = {suffix: format for format in FORMATS for suffix in _SUFFIXES[format]}
+
+
+class PlanError(ValueError):
+    """What was asked for cannot be done to any image; the message says why."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to be filled.
+
+    Args:
+        image: read.
+        mask: read; None if the image's own alpha is the mask.
+        output: written.
+        format: of the output, None for the image's own.
+        problem: why this image cannot be filled, if that is known already.
+    """
+
+    image: Path
+    mask: Path | None
+    output: Path
+    format: str | None = None
+    problem: str = ""
+
+
+def plan(
+    images: Path, masks: Path | None, output: Path, format: str | None = None
+) -> tuple[Job, ...]:
+    """Pairs images with masks and outputs.
+
+    Args:
+        images: a file, or a folder that is searched with all folders below; hidden ones, masks and
+            output are left out.
+        masks: a file for all images; or a folder, in which a mask has its image's path except for
+            the suffix; or None if each image's own alpha is its mask.
+        output: a folder, in which a result has its image's path; or, for one image, a file whose
+            suffix decides the format.
+        format: one of `FORMATS`, or None for each image's own.
+
+    Returns:
+        The jobs, in the order of the images' paths.
+
+    Raises:
+        PlanError: a place is missing or empty, or what is read or written would be overwritten.
+
+    Source: ours. Departs from it: nothing.
+    """
+    _check_exists("images", images)
+    if masks is not None:
+        _check_exists("masks", masks)
+        _check_apart("masks", masks, "images", images)
+    one_file = output.suffix.lower() in _FORMAT_OF and not output.is_dir()
+    if one_file:
+        format = _format_of_file(images, output, format)
+    elif output.exists() and not output.is_dir():
+        raise PlanError(f"output must be a folder or have a picture's suffix, got {output}")
+    paths, root = [Path(images.name)], images.parent
+    if images.is_dir():
+        _check_apart("output", output, "images", images)
+        paths, root = _find(images, [output, *([masks] if masks else [])]), images
+    if masks is not None and masks.is_dir():
+        _check_apart("output", output, "masks", masks)
+    mask_of = _pair(masks, [output, images])
+    jobs = []
+    for path in paths:
+        mask, problem = mask_of(path)
+        target = output if one_file else output / _renamed(path, format)
+        jobs.append(Job(root / path, mask, target, format, problem))
+    _check_outputs(jobs)
+    return tuple(jobs)
+
+
+def _check_exists(name: str, place: Path) -> None:
+    if not place.exists():
+        raise PlanError(f"{name} must be a file or a folder, got {place}, which does not exist")
+
+
+def _check_apart(name: str, place: Path, other_name: str, other: Path) -> None:
+    if place.exists() and os.path.samefile(place, other):
+        raise PlanError(f"{name} and {other_name} must be two places, got {place} for both")
+
+
+def _format_of_file(images: Path, output: Path, format: str | None) -> str:
+    if images.is_dir():
+        raise PlanError(f"output must be a folder, since images is one, got {output}")
+    own = _FORMAT_OF[output.suffix.lower()]
+    if format not in (None, own):
+        raise PlanError(f"output must have a suffix of {format}, got {output}")
+    return own
+
+
+def _find(folder: Path, left_out: Sequence[Path]) -> list[Path]:
+    """What has a picture's suffix in a tree, relative to it, in order."""
+    closed = {os.path.realpath(place) for place in left_out}
+
+    def is_open(parent: str, name: str) -> bool:
+        hidden = name.startswith(".")
+        return not hidden and os.path.realpath(os.path.join(parent, name)) not in closed
+
+    found = []
+    for parent, folders, files in os.walk(folder, onerror=_refuse_unlisted):
+        folders[:] = [name for name in folders if is_open(parent, name)]
+        paths = [Path(parent, name) for name in files if is_open(parent, name)]
+        found += [path for path in paths if path.suffix.lower() in _FORMAT_OF and path.is_file()]
+    if not found:
+        raise PlanError(f"{folder} must hold a file of {', '.join(_FORMAT_OF)}, got none")
+    return sorted(path.relative_to(folder) for path in found)
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    raise PlanError(f"{error.filename} cannot be listed: {error.strerror}")
+
+
+def _pair(
+    masks: Path | None, left_out: Sequence[Path]
+) -> Callable[[Path], tuple[Path | None, str]]:
+    """How to come from an image's relative path to its mask, or to why it has none."""
+    if masks is None or not masks.is_dir():
+        return lambda path: (masks, "")
+    found = defaultdict(list)
+    for path in _find(masks, left_out):
+        found[path.with_suffix("")].append(masks / path)
+
+    def mask_of(path: Path) -> tuple[Path | None, str]:
+        name = path.with_suffix("")
+        if not found[name]:
+            return None, f"no mask {masks / name} with one of {', '.join(_FORMAT_OF)}"
+        if len(found[name]) > 1:
+            return None, f"several masks: {', '.join(map(str, found[name]))}"
+        return found[name][0], ""
+
+    return mask_of
+
+
+def _renamed(path: Path, format: str | None) -> Path:
+    if format is None or path.suffix.lower() in _SUFFIXES[format]:
+        return path
+    return path.with_suffix(_SUFFIXES[format][0])
+
+
+def _check_outputs(jobs: Sequence[Job]) -> None:
+    read = {os.path.realpath(place) for job in jobs for place in (job.image, job.mask) if place}
+    written: dict[str, Path] = {}
+    for job in jobs:
+        place = os.path.realpath(job.output)
+        if place in read:
+            raise PlanError(f"output must not overwrite an image or a mask, got {job.output}")
+        if place in written:
+            raise PlanError(
+                f"{written[place]} and {job.image} must have outputs of their own, got "
+                f"{job.output} for both"
+            )
+        written[place] = job.image

@@ -1,0 +1,242 @@
+"""The program as its user meets it: arguments, messages, exit statuses."""
+
+from __future__ import annotations
+
+import configparser
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pgi
+from pgi.__main__ import main
+from pgi.rules import RuleError
+from pgi.run_folder import RunFolderError
+from tests.files.picture_files import FILL, HOLE, NOISE, OPAQUE, decoded, encoded
+
+ROOT = Path(__file__).parents[1]
+COMMAND = ["inpaint", "--model", "run", "--images", "images", "--masks", "masks", "--output", "out"]
+
+
+class Model:
+    """Stands for a trained one; says what was loaded and how often it was used."""
+
+    def __init__(self):
+        self.loaded, self.calls, self.error = [], 0, None
+
+    def load(self, path):
+        self.loaded.append(path)
+        return self
+
+    def __call__(self, image, mask):
+        self.calls += 1
+        if self.error is not None and self.calls == 2:
+            raise self.error
+        return np.where(mask[..., None], FILL, 0).astype(np.uint8)
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch) -> Model:
+    """In a working folder with three images and their masks."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    model = Model()
+    monkeypatch.setattr(pgi, "load", model.load, raising=False)
+    for name in ("a", "b", "c"):
+        write(f"images/{name}.png", OPAQUE["RGB"])
+        write(f"masks/{name}.png", encoded(Image.fromarray(HOLE)))
+    return model
+
+
+def write(name: str, content: bytes) -> None:
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).write_bytes(content)
+
+
+def test_a_folder_is_filled_and_the_last_line_says_so(model, capsys):
+    assert main(COMMAND) == 0
+    last = capsys.readouterr().out
+    assert last == "3 done, 0 skipped (exist already), 0 failed; outputs in out\n"
+    assert model.loaded == ["run"] and model.calls == 3
+    for name in ("a", "b", "c"):
+        pixels = np.asarray(decoded(Path(f"out/{name}.png").read_bytes()))
+        np.testing.assert_array_equal(pixels, np.where(HOLE[..., None], FILL, NOISE))
+
+
+def test_what_exists_is_skipped_unless_it_is_to_be_overwritten(model, capsys):
+    write("out/b.png", b"of another day")
+    assert main(COMMAND) == 0
+    assert capsys.readouterr().out.startswith("2 done, 1 skipped (exist already), 0 failed")
+    assert Path("out/b.png").read_bytes() == b"of another day"
+    assert main(COMMAND) == 0
+    assert capsys.readouterr().out.startswith("0 done, 3 skipped")
+    assert model.loaded == ["run"]  # Once: where nothing is to do, no model is needed.
+    assert main([*COMMAND, "--overwrite"]) == 0
+    assert capsys.readouterr().out.startswith("3 done, 0 skipped")
+    assert decoded(Path("out/b.png").read_bytes()).size == (34, 24)
+
+
+def test_failures_are_listed_at_the_end_and_the_rest_is_done(model, capsys):
+    write("images/a.png", b"no picture")
+    write("images/d.png", OPAQUE["RGB"])
+    model.error = RuntimeError("out of memory\nat some address")
+    assert main(COMMAND) == 1
+    shown = capsys.readouterr()
+    assert shown.err.splitlines()[-3:] == [
+        "images/d.png: no mask masks/d with one of .png, .jpg, .jpeg, .webp",
+        "images/a.png: no PNG, JPEG or WebP, or damaged where it begins",
+        "images/c.png: RuntimeError: out of memory",
+    ]
+    assert shown.out == "1 done, 0 skipped (exist already), 3 failed; outputs in out\n"
+    assert os.listdir("out") == ["b.png"]
+
+
+def test_an_interrupted_run_is_continued_by_the_same_command(model, capsys):
+    model.error = KeyboardInterrupt()
+    assert main(COMMAND) == 130
+    shown = capsys.readouterr()
+    assert shown.err.splitlines()[-1].startswith("interrupted") and not shown.out
+    assert os.listdir("out") == ["a.png"]
+    assert main(COMMAND) == 0
+    assert capsys.readouterr().out.startswith("2 done, 1 skipped (exist already), 0 failed")
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_a_format_holds_for_all_outputs(model, format):
+    assert main([*COMMAND, "--format", format]) == 0
+    outputs = sorted(Path("out").iterdir())
+    assert [path.stem for path in outputs] == ["a", "b", "c"]
+    assert {decoded(path.read_bytes()).format for path in outputs} == {format.upper()}
+
+
+def test_options_reach_the_files(model, capsys):
+    one = ["inpaint", "--model", "run", "--images", "images/a.png"]
+    write("double.png", encoded(Image.fromarray(~HOLE.repeat(2, axis=0).repeat(2, axis=1))))
+    masks = ["--masks", "double.png", "--mask-polarity", "black", "--resize-masks"]
+    assert main([*one, *masks, "--output", "x.webp"]) == 0
+    after = decoded(Path("x.webp").read_bytes())
+    assert after.format == "WEBP"
+    np.testing.assert_array_equal(np.asarray(after), np.where(HOLE[..., None], FILL, NOISE))
+    assert main([*one, "--mask-from-alpha", "--output", "out"]) == 1
+    assert "images/a.png: must have alpha" in capsys.readouterr().err
+    assert main([*COMMAND, "--max-megapixels", "0.0001"]) == 1
+    assert "must have at most 0.0001 megapixels, got 0.000816 (34 x 24)" in capsys.readouterr().err
+
+
+def test_the_users_limit_holds_and_not_pillows(model, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert main(COMMAND) == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuleError("run must be one, got run"),
+        RunFolderError("run is no run folder: x"),
+        ImportError("OpenCV cannot be loaded"),
+        OSError("run/checkpoints cannot be read"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_is_one_line(model, monkeypatch, capsys, error):
+    def load(path):
+        raise error
+
+    monkeypatch.setattr(pgi, "load", load)
+    assert main(COMMAND) == 2
+    assert capsys.readouterr().err == f"pgi inpaint: error: {error}\n"
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("--images nowhere", "images must be a file or a folder, got nowhere"),
+        ("--output images", "output and images must be two places"),
+        ("--mask-from-alpha", "not allowed with argument --masks"),
+        ("--max-megapixels 0", "--max-megapixels: must be a positive number, got 0"),
+        ("--max-megapixels nan", "--max-megapixels: must be a positive number, got nan"),
+        ("--max-megapixels many", "--max-megapixels: must be a positive number, got many"),
+        ("--mask-polarity grey", "invalid choice: 'grey'"),
+        ("--format tiff", "invalid choice: 'tiff'"),
+        ("--speed 9", "unrecognized arguments: --speed 9"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_message_and_status_2(model, capsys, arguments, message):
+    try:
+        status = main([*COMMAND, *arguments.split()])
+    except SystemExit as error:
+        status = error.code
+    shown = capsys.readouterr()
+    assert status == 2 and not shown.out
+    assert message in shown.err.splitlines()[-1] and "Traceback" not in shown.err
+    assert not model.loaded
+
+
+def test_masks_are_asked_for_and_alpha_has_one_polarity(model, capsys):
+    with pytest.raises(SystemExit):
+        main(["inpaint", "--model", "run", "--images", "images", "--output", "out"])
+    assert "one of the arguments --masks --mask-from-alpha is required" in capsys.readouterr().err
+    alpha = "inpaint --model run --images images --output out --mask-from-alpha"
+    assert main([*alpha.split(), "--mask-polarity", "black"]) == 2
+    assert "--mask-polarity must be white under --mask-from-alpha" in capsys.readouterr().err
+
+
+def test_help_and_mistakes_in_arguments_wait_for_no_tensorflow(tmp_path):
+    program = """
+import os, sys
+from pgi.__main__ import main
+for arguments in (["--help"], ["inpaint", "--help"], ["inpaint"], sys.argv[1:]):
+    try:
+        print("status", main(arguments))
+    except SystemExit as error:
+        print("status", error.code)
+print(os.environ["TF_CPP_MIN_LOG_LEVEL"])
+print(sorted({"tensorflow", "cv2", "scipy"} & set(sys.modules)))
+"""
+    arguments = [*COMMAND, "--images", "nowhere"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={x: y for x, y in os.environ.items() if x != "TF_CPP_MIN_LOG_LEVEL"},
+    )
+    lines = done.stdout.splitlines()
+    assert [x for x in lines if "status" in x] == ["status 0", "status 0", "status 2", "status 2"]
+    assert lines[-2:] == ["3", "[]"]
+    assert "images must be a file or a folder, got nowhere" in done.stderr
+    assert "--mask-from-alpha" in done.stdout and "opaque" in done.stdout
+
+
+def test_the_program_runs_as_a_module_and_as_an_installed_command():
+    command = [sys.executable, "-m", "pgi", "inpaint", "--model"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and done.stderr.startswith("usage: pgi inpaint")
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    name, _, place = config["options.entry_points"]["console_scripts"].strip().partition(" = ")
+    module, _, function = place.partition(":")
+    assert name == "pgi" and getattr(importlib.import_module(module), function) is main
+
+
+def test_names_that_cannot_be_shown_are_names_too(tmp_path):
+    name = os.fsdecode(b"\xff")
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{name}{folder}.png").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "pgi", *COMMAND, "--output", name],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 1
+    assert done.stdout.endswith("1 failed; outputs in \\udcff\n")
+    assert done.stderr.startswith("images/\\udcffimages.png: no mask")
