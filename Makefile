@@ -40,12 +40,14 @@ FIND_PYTHON = \
 	  exit 1; \
 	fi
 
-.PHONY: help venv train lint format type test lock clean
+.PHONY: help venv train benchmark lint format type test lock clean
 
 help:
 	@echo 'make train   train, by default for 5 minutes on the sample photographs:'
 	@echo '             [DATASET=samples] [MINUTES=5] [CONFIG=experiments/configs/small.py] [ARGS=...]'
 	@echo "             DATASET='folder:/my photographs' trains on the images of a folder"
+	@echo 'make benchmark'
+	@echo '             measure speed and memory, about half an hour [ARGS=attention|pyramid|hole|training]'
 	@echo 'make test    run the tests [PYTEST_ARGS=...]'
 	@echo 'make lint    check style and formatting'
 	@echo 'make type    check types'
@@ -75,6 +77,9 @@ train: $(STAMP)
 	@$(VENV_PYTHON) -m experiments.train --config="$$CONFIG" \
 	  $${DATASET:+"--config.data.dataset=$$DATASET"} \
 	  $${MINUTES:+"--config.train.minutes=$$MINUTES"} $(ARGS)
+
+benchmark: $(STAMP)
+	@$(VENV_PYTHON) -m experiments.benchmark $(ARGS)
 
 lint: $(STAMP)
 	$(VENV_PYTHON) -m ruff check .

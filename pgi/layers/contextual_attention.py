@@ -74,7 +74,7 @@ def contextual_attention(
 
     Source: [29], section 3.2, and the contextual attention that it cites. Departs from it: nothing.
     """
-    batch, height, width, channels = dimensions(foreground)
+    batch, height, width, _ = dimensions(foreground)
     if mask is None:
         mask = tf.zeros([1, *dimensions(background)[1:3], 1])
     mask = tf.broadcast_to(mask, [batch, *dimensions(mask)[1:]])
@@ -96,7 +96,7 @@ def _map(
 ) -> tf.Tensor:
     """`fn` of each element, stacked; without a loop where there is but one."""
     if isinstance(count, int) and count == 1:
-        return fn(tf.nest.map_structure(lambda x: x[0], elements))[None]
+        return fn(tf.nest.map_structure(lambda x: tf.squeeze(x, 0), elements))[None]
     return tf.map_fn(fn, elements, parallel_iterations=1, fn_output_signature=result)
 
 
@@ -151,7 +151,7 @@ class PreparedAttention:
         energy = tf.reduce_sum(tf.square(patches), axis=-1, keepdims=True)
         # The floor is applied under the root, where an all-zero patch would have an infinite
         # gradient.
-        patches /= tf.sqrt(tf.maximum(energy, _NORM_FLOOR**2))
+        patches *= 1.0 / tf.sqrt(tf.maximum(energy, _NORM_FLOOR**2))
         # The fuse passes look one key beyond either end.
         self.key_patches = tf.pad(patches, [[1, 1], [0, 0]]) if fuse else patches
         holes = tf.cast(_shrink(mask, rate), tf.float32)[None]
@@ -165,7 +165,7 @@ class PreparedAttention:
         before, after = self.rate // 2, self.rate - self.rate // 2
         padded = tf.pad(values, [[before, after], [before, after], [0, 0]])
         if self.rate > 1:
-            padded = tf.nn.space_to_depth(padded[None], self.rate)[0]
+            padded = tf.nn.space_to_depth(padded[None], self.rate)
         count = (self.key_height + 1) * (self.key_width + 1)
         return tf.reshape(padded, [count, self.rate**2 * values.shape[-1]])
 
@@ -193,7 +193,7 @@ class PreparedAttention:
         if rate > 1:
             pasted = tf.nn.depth_to_space(pasted, rate)
         y, x = region.top + before - top * rate, region.left + before - left * rate
-        return pasted[0, y : y + region.height, x : x + region.width] / 4.0
+        return _part(tf.squeeze(pasted, 0), [y, x, 0], [region.height, region.width, -1]) / 4.0
 
     def _tile_side(self, max_bytes: int | None) -> Size:
         """The side of the largest square tile, in blocks, whose scores stay within the bound."""
@@ -291,7 +291,9 @@ class _Patches:
 
 def _shrink(x: tf.Tensor, rate: int) -> tf.Tensor:
     height, width, _ = dimensions(x)
-    return x if rate == 1 else nearest_align_corners(x[None], height // rate, width // rate)[0]
+    if rate == 1:
+        return x
+    return tf.squeeze(nearest_align_corners(x[None], height // rate, width // rate), 0)
 
 
 # Not x[a:b]: the gradient of that is many times slower than a pad.

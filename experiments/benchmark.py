@@ -1,0 +1,282 @@
+"""Measures speed and memory, as ratios within one run.
+
+    python -m experiments.benchmark              all groups
+    python -m experiments.benchmark attention    one of: attention, pyramid, hole, training
+
+The baseline is the literal formulation of contextual attention, the tests' oracle: patches
+extracted, the whole score matrix held. Every case runs in a process of its own, so that its peak of
+memory is its own (Linux only). Writes `benchmark.json` and, from it, `benchmark.md`.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+from tensorflow import keras
+
+from pgi.images import pyramids
+from pgi.layers.contextual_attention import PreparedAttention, contextual_attention
+from pgi.models import PyramidGenerator, SubGenerator, refine
+from pgi.models.restricted import complete_holes
+from pgi.regions import Region
+from pgi.run_folder import write_atomically
+from tests.reference import literal_attention
+
+_OUTPUT = flags.DEFINE_string("output", "experiments/results", "Folder for the two files.")
+
+Case = Callable[[], Callable[[], tf.Tensor]]
+
+# Features at a quarter of the side; half of its filters leave each gated convolution.
+_WIDTH, _CHANNELS = 48, 96
+
+
+def _centre_hole(side: int, hole: int) -> tf.Tensor:
+    mask = np.zeros([1, side, side, 1], np.float32)
+    first = (side - hole) // 2
+    mask[:, first : first + hole, first : first + hole] = 1
+    return tf.constant(mask)
+
+
+def _image(side: int, batch: int = 1) -> tf.Tensor:
+    return tf.random.stateless_uniform([batch, side, side, 3], [0, side], -1, 1)
+
+
+def _literal(foreground: tf.Tensor, background: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    parts = zip(tf.unstack(foreground), tf.unstack(background), tf.unstack(mask))
+    return tf.stack([literal_attention(*part, 2, tf.float32) for part in parts])
+
+
+def _use_literal_attention() -> None:
+    """In this process, which measures nothing else."""
+    setattr(refine, "contextual_attention", _literal)  # noqa: B010  (type checkers forbid a plain =)
+
+
+# Cases: each prepares its inputs and returns what is measured.
+
+
+def _attention(side: int, kind: str) -> Callable[[], tf.Tensor]:
+    features = tf.random.stateless_normal([1, side // 4, side // 4, _CHANNELS], [0, side])
+    mask = _centre_hole(side // 4, side // 8)
+    # What a level's inference asks for: the hole, and what the layers after attention reach.
+    network = refine.RefineNetwork(_WIDTH)
+    margin = 2 * -(-network.merge_reach // 2)
+    region = Region(*[side // 16 - margin] * 2, *[side // 8 + 2 * margin] * 2)
+
+    def attend(x: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        if kind == "literal":
+            return _literal(x, x, mask)
+        if kind == "whole":
+            return contextual_attention(x, x, mask)
+        return PreparedAttention(x[0], x[0], mask[0])(region)
+
+    graph = tf.function(attend).get_concrete_function(features, mask)
+    return lambda: graph(features, mask)
+
+
+def _generator(levels: int) -> PyramidGenerator:
+    keras.utils.set_random_seed(0)
+    pyramid = PyramidGenerator([8 * 2**level for level in range(levels)], _WIDTH)
+    pyramid.build_networks()
+    return pyramid
+
+
+def _literal_level(side: int) -> Callable[[], tf.Tensor]:
+    """DeepFillv2 as the reference has it, one level of the whole image."""
+    _use_literal_attention()
+    sub_generator = SubGenerator(_WIDTH)
+    image, mask = _image(side), _centre_hole(side, side // 2)
+    graph = tf.function(lambda *x: sub_generator(*x).completed).get_concrete_function(image, mask)
+    return lambda: graph(image, mask)
+
+
+def _pyramid(side: int, hole: int, whole: bool = False) -> Callable[[], tf.Tensor]:
+    pyramid = _generator(3)
+
+    def fill(image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        if whole:
+            return pyramid(pyramids(image, mask, 3))[-1].completed
+        return complete_holes(pyramid, image, mask)
+
+    signature = [tf.TensorSpec([1, None, None, 3]), tf.TensorSpec([1, None, None, 1])]
+    graph = tf.function(fill, input_signature=signature, autograph=False)
+    # Large sizes run once only, and the first call of all compiles.
+    graph(_image(64), _centre_hole(64, 32))
+    image, mask = _image(side), _centre_hole(side, hole)
+    return lambda: graph(image, mask)
+
+
+class _TwoPasses(PyramidGenerator):
+    """Two forward passes a step, one for either update."""
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        images, masks = data
+        self._update_discriminators(images, masks, self((images, masks)))
+        with tf.GradientTape() as tape:
+            terms = self._generator_terms(images, masks, self((images, masks)))
+            loss = tf.nn.compute_average_loss(terms[0]["weighted_loss"])
+        gradients = tape.gradient(loss, self.generator_variables)
+        self.generator_optimizer.apply_gradients(zip(gradients, self.generator_variables))
+        return {"loss": loss}
+
+
+def _training(literal: bool) -> Callable[[], tf.Tensor]:
+    if literal:
+        _use_literal_attention()
+    kind = _TwoPasses if literal else PyramidGenerator
+    pyramid = kind([256], _WIDTH, dilation="standard", fusion="none")
+    adam = keras.optimizers.Adam
+    pyramid.compile(adam(1e-4, 0.5), adam(1e-4, 0.5), coarse_l1_weight=1.0)
+    batch = (_image(256, 4),), (tf.repeat(_centre_hole(256, 128), 4, axis=0),)
+    graph = tf.function(pyramid.train_step, autograph=False).get_concrete_function(batch)
+    return lambda: graph(batch)["loss"]
+
+
+class Measured(NamedTuple):
+    """Seconds (the median of `runs`), and megabytes that the process grew by at its peak."""
+
+    seconds: float
+    runs: list[float]
+    megabytes: float
+
+
+CASES: dict[str, Case] = {
+    "attention 1024, literal": lambda: _attention(1024, "literal"),
+    "attention 1024, all queries": lambda: _attention(1024, "whole"),
+    "attention 1024": lambda: _attention(1024, "hole"),
+    "attention 2048": lambda: _attention(2048, "hole"),
+    "DeepFillv2 512, literal": lambda: _literal_level(512),
+    "pyramid 512": lambda: _pyramid(512, 256),
+    "DeepFillv2 1024, literal": lambda: _literal_level(1024),
+    "pyramid 1024": lambda: _pyramid(1024, 512),
+    "pyramid 2048": lambda: _pyramid(2048, 1024),
+    "pyramid 4096": lambda: _pyramid(4096, 2048),
+    "hole of 300 px in 2048, whole image": lambda: _pyramid(2048, 300, whole=True),
+    "hole of 300 px in 2048": lambda: _pyramid(2048, 300),
+    "step 256, batch 4, literal, two passes": lambda: _training(literal=True),
+    "step 256, batch 4": lambda: _training(literal=False),
+}
+# What the names of a group's cases begin with.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "attention": ("attention",),
+    "pyramid": ("DeepFillv2", "pyramid"),
+    "hole": ("hole",),
+    "training": ("step",),
+}
+
+
+class Target(NamedTuple):
+    """What a ratio of times, or a peak of memory, is to stay below."""
+
+    what: str
+    case: str
+    baseline: str | None
+    at_most: float
+
+
+TARGETS = [
+    Target("time", "attention 1024", "attention 1024, literal", 1 / 10),
+    Target("MB", "attention 1024", None, 600),
+    Target("MB", "attention 2048", None, 1500),
+    Target("time", "pyramid 512", "DeepFillv2 512, literal", 0.95),
+    Target("time", "pyramid 1024", "DeepFillv2 1024, literal", 0.3),
+    Target("MB", "pyramid 2048", None, 5000),
+    Target("MB", "pyramid 4096", None, 12000),
+    Target("time", "hole of 300 px in 2048", "hole of 300 px in 2048, whole image", 1 / 4),
+    Target("time", "step 256, batch 4", "step 256, batch 4, literal, two passes", 0.75),
+]
+
+
+def measure(name: str, most_runs: int = 7, seconds: float = 20.0) -> Measured:
+    """Runs a case: once to warm up, unless that alone takes longer than `seconds`, then again.
+
+    Args:
+        name: of the case.
+        most_runs: how many runs are timed, at most.
+        seconds: no further run begins after as many.
+    """
+    tf.get_logger().setLevel("ERROR")
+    run = CASES[name]()
+    before = _resident_megabytes()
+    runs = [_timed(run)]
+    if runs[0] < seconds:
+        begin, runs = time.perf_counter(), []
+        while not runs or (len(runs) < most_runs and time.perf_counter() - begin < seconds):
+            runs.append(_timed(run))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Measured(statistics.median(runs), runs, peak - before)
+
+
+def _timed(run: Callable[[], tf.Tensor]) -> float:
+    begin = time.perf_counter()
+    run().numpy()
+    return time.perf_counter() - begin
+
+
+def _resident_megabytes() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def report(measured: dict[str, dict[str, Any]], machine: str) -> str:
+    """The measurements as Markdown."""
+    lines = [
+        f"Measured by `make benchmark` on {machine}. Full width ({_WIDTH}), float32, a centre hole",
+        "of 25 % unless said. Seconds: median; MB: growth of the process at its peak.",
+        "",
+        "| case | seconds | runs | MB |",
+        "|---|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {name} | {x['seconds']:.2f} | {len(x['runs'])} | {x['megabytes']:,.0f} |"
+        for name, x in measured.items()
+    ]
+    lines += ["", "| | reached | target: at most |", "|---|---:|---:|"]
+    for target in TARGETS:
+        if {target.case, target.baseline or target.case} <= set(measured):
+            if target.baseline:
+                reached = measured[target.case]["seconds"] / measured[target.baseline]["seconds"]
+                what = f"time of {target.case} / {target.baseline}"
+                lines.append(f"| {what} | {reached:.2f} | {target.at_most:.2f} |")
+            else:
+                megabytes = measured[target.case]["megabytes"]
+                lines.append(f"| MB of {target.case} | {megabytes:,.0f} | {target.at_most:,.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(argv: list[str]) -> None:
+    """Measures the groups that are named, or all."""
+    groups = argv[1:] or list(GROUPS)
+    if unknown := sorted(set(groups) - set(GROUPS)):
+        raise app.UsageError(f"unknown group {unknown[0]}; there are: {', '.join(GROUPS)}")
+    folder = Path(_OUTPUT.value)
+    folder.mkdir(parents=True, exist_ok=True)
+    measured = {}
+    # A fresh process a case.
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for name in CASES:
+            if any(name.startswith(GROUPS[group]) for group in groups):
+                measured[name] = pool.apply(measure, [name])._asdict()
+                seconds, megabytes = measured[name]["seconds"], measured[name]["megabytes"]
+                print(f"{name:<45}{seconds:9.2f} s{megabytes:10,.0f} MB", flush=True)
+    machine = f"{os.cpu_count()} CPU cores ({platform.machine()}, TensorFlow {tf.__version__})"
+    result = {"machine": machine, "measured": measured}
+    write_atomically(folder / "benchmark.json", json.dumps(result, indent=2).encode() + b"\n")
+    text = report(measured, machine)
+    write_atomically(folder / "benchmark.md", text.encode())
+    print(f"\n{text}")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,93 @@
+"""What the benchmark prints is what it measured."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl import app
+
+from experiments import benchmark
+from experiments.benchmark import CASES, GROUPS, TARGETS, measure, report
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_target_is_of_cases_that_there_are_and_every_case_has_a_group() -> None:
+    for target in TARGETS:
+        assert {target.case, target.baseline or target.case} <= set(CASES)
+    for name in CASES:
+        assert sum(name.startswith(prefixes) for prefixes in GROUPS.values()) == 1
+
+
+def test_measures_the_median_time_without_the_first(monkeypatch) -> None:
+    pauses = iter([0.5, 0.05, 0.15, 0.1, *[9.0] * 9])
+
+    def run() -> tf.Tensor:
+        time.sleep(next(pauses))
+        return tf.constant(0)
+
+    monkeypatch.setitem(CASES, "pause", lambda: run)
+    measured = measure("pause", most_runs=3)
+    assert len(measured.runs) == 3 and measured.runs[0] < measured.runs[1]
+    assert measured.seconds == np.median(measured.runs)
+
+
+_ALLOCATE = """
+import numpy, tensorflow
+from experiments import benchmark
+
+def run():
+    return tensorflow.constant(float(numpy.ones(300 * 2**17)[0]))
+
+benchmark.CASES["allocate"] = lambda: run
+print(benchmark.measure("allocate").megabytes)
+"""
+
+
+def test_measures_the_memory_that_is_held_at_the_peak() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", _ALLOCATE], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert 290 < float(result.stdout) < 400
+
+
+def test_a_case_that_takes_long_runs_once(monkeypatch) -> None:
+    runs: list[int] = []
+
+    def run() -> tf.Tensor:
+        time.sleep(0.2)
+        runs.append(1)
+        return tf.constant(0)
+
+    monkeypatch.setitem(CASES, "pause", lambda: run)
+    assert len(measure("pause", seconds=0.1).runs) == len(runs) == 1
+
+
+def test_the_report_has_the_ratios_of_what_was_measured_and_no_others() -> None:
+    measured = {
+        "step 256, batch 4": {"seconds": 1.5, "runs": [1.5], "megabytes": 10.0},
+        "step 256, batch 4, literal, two passes": {
+            "seconds": 2.0,
+            "runs": [1.0, 2.0, 3.0],
+            "megabytes": 2000.0,
+        },
+        "attention 2048": {"seconds": 3.0, "runs": [3.0], "megabytes": 1234.0},
+    }
+    lines = report(measured, "a machine").splitlines()
+    assert "| step 256, batch 4, literal, two passes | 2.00 | 3 | 2,000 |" in lines
+    name = "time of step 256, batch 4 / step 256, batch 4, literal, two passes"
+    assert lines[-2:] == [
+        "| MB of attention 2048 | 1,234 | 1,500 |",
+        f"| {name} | 0.75 | 0.75 |",
+    ]
+
+
+def test_an_unknown_group_is_refused() -> None:
+    with pytest.raises(app.UsageError, match="unknown group speed; there are: attention, "):
+        benchmark.main(["benchmark", "speed"])
