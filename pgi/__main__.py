@@ -13,7 +13,7 @@ from PIL import Image
 
 from pgi import quiet  # noqa: F401  (before anything else imports TensorFlow)
 from pgi.files.encoding import FORMATS
-from pgi.files.inpaint import Inpainter, Settings, inpaint_files
+from pgi.files.inpaint import Fill, Settings, inpaint_files
 from pgi.files.jobs import PlanError, plan
 from pgi.files.pictures import POLARITIES
 from pgi.rules import RuleError
@@ -55,7 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     inpaint.set_defaults(run=_inpaint)
     add = inpaint.add_argument
-    add("--model", required=True, metavar="RUN", help="run folder of a trained model")
+    add(
+        "--model",
+        required=True,
+        type=_path,
+        metavar="RUN",
+        help="run folder of a trained model, or one of its checkpoints",
+    )
     add(
         "--images",
         required=True,
@@ -144,7 +150,7 @@ def _inpaint(arguments: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _load(run: str) -> Inpainter:
+def _load(run: Path) -> Fill:
     from pgi import load  # Only now: TensorFlow takes seconds, and nothing above needs it.
 
     return load(run)

@@ -28,8 +28,9 @@ class Inpainter:
 
     Pixels outside the hole come back unchanged, and what lies under the mask changes nothing. An
     image without a hole comes back as it is. Images larger than the training size run through the
-    same levels at their own size, in bounded memory; sizes that do not halve are mirrored at the
-    right and bottom up to what does. Weights stay in memory from call to call, and nothing is
+    same levels at their own size, in memory that grows with their pixels (see
+    `pgi.models.restricted`); sizes that do not halve are mirrored at the right and bottom up to
+    what does. Weights stay in memory from call to call, and nothing is
     compiled anew for another size.
 
     Args:
@@ -108,8 +109,10 @@ def load(path: str | Path) -> Inpainter:
     try:
         # Partial: what only training needs stays in the file.
         weights.restore(checkpoint).expect_partial().assert_existing_objects_matched()
-    except (AssertionError, ValueError) as error:
-        raise RunFolderError(f"{checkpoint} does not fit its run's config: {error}") from error
+    except Exception as error:  # TensorFlow raises another kind for every kind of damage.
+        raise RunFolderError(
+            f"{checkpoint} is damaged or does not fit its run's config: {error}"
+        ) from error
     return Inpainter(model)
 
 

@@ -37,7 +37,7 @@ class Region(NamedTuple):
         """The same rectangle, in coordinates of the other."""
         return Region(self.top - other.top, self.left - other.left, self.height, self.width)
 
-    def divided(self, factor: int) -> Region:
+    def downscaled(self, factor: int) -> Region:
         """The same rectangle on a grid `factor` times smaller; all parts are multiples of it."""
         return Region(*(part // factor for part in self))
 
@@ -49,10 +49,11 @@ class Region(NamedTuple):
 def hole_regions(mask: tf.Tensor, margin: int, max_side: int) -> tf.Tensor:
     """Disjoint rectangles that hold every hole, chosen to be cheap to compute with a margin.
 
-    Holes that are further apart than two margins get rectangles of their own, as long as a straight
-    cut from side to side separates them. Hence no pixel is in two rectangles with their margins,
-    and together they never cost more than the whole image; where holes are everywhere, they are the
-    whole image. Then, to bound the memory, rectangles larger than `max_side` are divided.
+    Four rounds of straight cuts, along rows and along columns in turn, part holes that are further
+    apart than two margins. Hence no pixel is in two rectangles with their margins, and together
+    they never cost more than the whole image; where holes are everywhere, they are the whole image.
+    Then, to bound the memory, rectangles larger than `max_side` are split, and their parts' margins
+    overlap.
 
     Args:
         mask: `[1, H, W, 1]`, 1 = hole; H and W multiples of `CELL`.
@@ -69,15 +70,15 @@ def hole_regions(mask: tf.Tensor, margin: int, max_side: int) -> tf.Tensor:
     groups = tf.zeros_like(positions[:, 0])
     # Cuts along rows part what columns could not, and the other way round.
     for axis in (0, 1, 0, 1):
-        groups = _split(groups, positions[:, axis], 2 * margin // CELL)
+        groups = _part(groups, positions[:, axis], 2 * margin // CELL)
     count = tf.reduce_max(tf.concat([groups + 1, [0]], axis=0))
     first = tf.math.unsorted_segment_min(positions, groups, count)
     last = tf.math.unsorted_segment_max(positions, groups, count)
     regions = CELL * tf.concat([first, last - first + 1], axis=1)
-    return divide(regions, max_side)
+    return split(regions, max_side)
 
 
-def _split(groups: tf.Tensor, positions: tf.Tensor, gap: int) -> tf.Tensor:
+def _part(groups: tf.Tensor, positions: tf.Tensor, gap: int) -> tf.Tensor:
     """Gives members of a group new numbers where more than `gap` positions lie between them."""
     order = tf.argsort(positions, stable=True)
     order = tf.gather(order, tf.argsort(tf.gather(groups, order), stable=True))
@@ -87,8 +88,8 @@ def _split(groups: tf.Tensor, positions: tf.Tensor, gap: int) -> tf.Tensor:
     return tf.scatter_nd(order[:, None], numbers, tf.shape(numbers))
 
 
-def divide(regions: tf.Tensor, max_side: int) -> tf.Tensor:
-    """Divides each rectangle evenly into ones that are no larger than `max_side`.
+def split(regions: tf.Tensor, max_side: int) -> tf.Tensor:
+    """Splits each rectangle evenly into ones that are no larger than `max_side`.
 
     Args:
         regions: `[N, 4]` int32, multiples of `CELL`.
@@ -128,17 +129,24 @@ def paint(
         `[1, height, width, channels]` float32.
     """
 
-    def add(index: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def put(index: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         region = Region(*tf.unstack(regions[index], num=4))
-        rows = [region.top, height - region.top - region.height]
-        columns = [region.left, width - region.left - region.width]
-        return index + 1, image + tf.pad(compute(region), [[0, 0], rows, columns, [0, 0]])
+        bottom, right = region.top + region.height, region.left + region.width
+        # In place: the image is held once.
+        image = tf.raw_ops.TensorStridedSliceUpdate(
+            input=image,
+            begin=[0, region.top, region.left, 0],
+            end=[1, bottom, right, channels],
+            strides=[1, 1, 1, 1],
+            value=tf.cast(compute(region), tf.float32),
+        )
+        return index + 1, image
 
     shape = tf.TensorShape([1, *(x if isinstance(x, int) else None for x in (height, width))])
     start = tf.constant(0), tf.zeros([1, height, width, channels])
     return tf.while_loop(
         lambda index, _: index < tf.shape(regions)[0],
-        add,
+        put,
         start,
         (tf.TensorShape([]), shape.concatenate([channels])),
         parallel_iterations=1,

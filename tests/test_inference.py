@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import warnings
 from pathlib import Path
 
@@ -12,15 +13,12 @@ import tensorflow as tf
 
 import pgi
 from pgi import training
-from pgi.config import ExperimentConfig, LossConfig, ModelConfig
 from pgi.images import pyramids, to_float, to_uint8
 from pgi.inference import Inpainter
 from pgi.models import PyramidGenerator
 from pgi.rules import RuleError
 from pgi.run_folder import RunFolder, RunFolderError
-
-MODEL = ModelConfig(levels=(8, 16), width=4, kernel_initializer="gated_he", discriminator_width=2)
-CONFIG = ExperimentConfig(name="tiny", model=MODEL, loss=LossConfig(level_weights=(10.0, 1.0)))
+from tests.tiny_run import CONFIG, MODEL, write_run
 
 
 @pytest.fixture(scope="module")
@@ -157,20 +155,8 @@ def test_refuses_what_it_cannot_fill(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PyramidGenerator]:
-    """A run folder with two checkpoints, and the model as of the second."""
-    folder = RunFolder(tmp_path_factory.mktemp("runs") / "tiny")
-    folder.begin(CONFIG)
-    model = training.make_model(CONFIG)
-    training.compile_model(model, CONFIG, tf.keras.optimizers.Adam(), tf.keras.optimizers.Adam())
-    checkpoint = training.make_checkpoint(model)
-    manager = tf.train.CheckpointManager(
-        checkpoint, str(folder.checkpoints), 2, checkpoint_name="step"
-    )
-    manager.save(1)
-    for variable in model.generator_variables:
-        variable.assign(variable * 1.3)
-    manager.save(2)
-    return folder.path, model
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    return path, write_run(path)
 
 
 def test_a_run_folder_is_loaded_with_its_newest_weights(run: tuple) -> None:
@@ -209,5 +195,24 @@ def test_refuses_weights_of_another_network(tmp_path: Path, run: tuple) -> None:
     wider = dataclasses.replace(CONFIG, model=dataclasses.replace(MODEL, width=8))
     RunFolder(tmp_path / "wider").begin(wider)
     (tmp_path / "wider" / "checkpoints").symlink_to(run[0] / "checkpoints")
-    with pytest.raises(RunFolderError, match="does not fit its run's config"):
+    with pytest.raises(RunFolderError, match="damaged or does not fit its run's config"):
         pgi.load(tmp_path / "wider")
+
+
+@pytest.mark.parametrize("part", ["index", "data-00000-of-00001"])
+def test_a_damaged_checkpoint_is_one_message(tmp_path: Path, run: tuple, part: str) -> None:
+    copy = shutil.copytree(run[0], tmp_path / "copy")
+    file = copy / "checkpoints" / f"step-2.{part}"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(RunFolderError, match="step-2 is damaged"):
+        pgi.load(copy)
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_a_single_pixel_is_known_or_an_error(inpainter: Inpainter, hole: bool) -> None:
+    image = np.full([1, 1, 3], 7, np.uint8)
+    if hole:
+        with pytest.raises(RuleError, match="less than all hole"):
+            inpainter(image, np.array([[True]]))
+    else:
+        np.testing.assert_array_equal(inpainter(image, np.array([[False]])), image)

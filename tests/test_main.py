@@ -18,6 +18,7 @@ from pgi.__main__ import main
 from pgi.rules import RuleError
 from pgi.run_folder import RunFolderError
 from tests.files.picture_files import FILL, HOLE, NOISE, OPAQUE, decoded, encoded
+from tests.tiny_run import write_run
 
 ROOT = Path(__file__).parents[1]
 COMMAND = ["inpaint", "--model", "run", "--images", "images", "--masks", "masks", "--output", "out"]
@@ -62,7 +63,7 @@ def test_a_folder_is_filled_and_the_last_line_says_so(model, capsys):
     assert main(COMMAND) == 0
     last = capsys.readouterr().out
     assert last == "3 done, 0 skipped (exist already), 0 failed; outputs in out\n"
-    assert model.loaded == ["run"] and model.calls == 3
+    assert model.loaded == [Path("run")] and model.calls == 3
     for name in ("a", "b", "c"):
         pixels = np.asarray(decoded(Path(f"out/{name}.png").read_bytes()))
         np.testing.assert_array_equal(pixels, np.where(HOLE[..., None], FILL, NOISE))
@@ -75,7 +76,7 @@ def test_what_exists_is_skipped_unless_it_is_to_be_overwritten(model, capsys):
     assert Path("out/b.png").read_bytes() == b"of another day"
     assert main(COMMAND) == 0
     assert capsys.readouterr().out.startswith("0 done, 3 skipped")
-    assert model.loaded == ["run"]  # Once: where nothing is to do, no model is needed.
+    assert model.loaded == [Path("run")]  # Once: where nothing is to do, no model is needed.
     assert main([*COMMAND, "--overwrite"]) == 0
     assert capsys.readouterr().out.startswith("3 done, 0 skipped")
     assert decoded(Path("out/b.png").read_bytes()).size == (34, 24)
@@ -240,3 +241,25 @@ def test_names_that_cannot_be_shown_are_names_too(tmp_path):
     assert done.returncode == 1
     assert done.stdout.endswith("1 failed; outputs in \\udcff\n")
     assert done.stderr.startswith("images/\\udcffimages.png: no mask")
+
+
+def test_a_trained_run_fills_files_of_any_size(tmp_path):
+    write_run(tmp_path / "run")
+    rng = np.random.default_rng(0)
+    picture, mask = rng.integers(0, 256, [37, 21, 3], np.uint8), np.zeros([37, 21], bool)
+    mask[10:20, 5:9] = True
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    Image.fromarray(picture).save(tmp_path / "images" / "a.png")
+    Image.fromarray(mask).save(tmp_path / "masks" / "a.png")
+    (tmp_path / "images" / "lonely.png").write_bytes(b"")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pgi", *COMMAND]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 1, result.stderr
+    assert result.stdout == "1 done, 0 skipped (exist already), 1 failed; outputs in out\n"
+    assert result.stderr.splitlines()[-1].startswith("images/lonely.png: no mask ")
+    filled = np.asarray(Image.open(tmp_path / "out" / "a.png"))
+    np.testing.assert_array_equal(filled[~mask], picture[~mask])
+    np.testing.assert_array_equal(filled, pgi.load(tmp_path / "run")(picture, mask))
+    assert (filled[mask] != picture[mask]).any()

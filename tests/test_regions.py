@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pgi.regions import CELL, Region, divide, hole_regions, paint
+from pgi.regions import CELL, Region, hole_regions, paint, split
 
 
 def mask_of(height: int, width: int, *rectangles: tuple[int, int, int, int]) -> np.ndarray:
@@ -82,9 +82,9 @@ def test_cuts_across_find_what_one_direction_cannot() -> None:
     assert sorted(map(tuple, regions)) == [(0, 0, 8, 8), (0, 400, 512, 8), (400, 0, 8, 8)]
 
 
-def test_division_covers_each_rectangle_evenly() -> None:
+def test_splitting_covers_each_rectangle_evenly() -> None:
     rectangles = np.array([[8, 16, 200, 72], [240, 0, 64, 8], [0, 0, 8, 8]], np.int32)
-    parts = divide(tf.constant(rectangles), 64).numpy()
+    parts = split(tf.constant(rectangles), 64).numpy()
     np.testing.assert_array_equal(coverage(parts, 320, 256), coverage(rectangles, 320, 256))
     assert (parts[:, 2:] <= 64).all() and not (parts % CELL).any()
     assert len(parts) == 4 * 2 + 1 + 1

@@ -37,7 +37,8 @@ def save_options(image: Image.Image, content: bytes, exif: bytes) -> dict[str, d
     png = PngImagePlugin.PngInfo()
     if image.format == "PNG":
         for name, data in _png_chunks(content):
-            if name in _KEPT_CHUNKS:
+            # ImageMagick's texts of EXIF and the like may hold a thumbnail.
+            if name in _KEPT_CHUNKS and not data.startswith(b"Raw profile type "):
                 png.add(name, data)
     return {
         "PNG": {**kept, **resolution, "pnginfo": png},

@@ -9,8 +9,8 @@ from PIL import Image
 
 PREFIX = b"Exif\0\0"
 _ORIENTATION = 0x0112
-# Of a thumbnail: tags that hold where its bytes begin, and those that hold how many they are.
-_THUMBNAIL = {0x0201: 0x0202, 0x0111: 0x0117}
+# Where the thumbnail's JPEG begins, and how many bytes it has.
+_THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 
 
 def read_exif(image: Image.Image) -> tuple[bytes, int]:
@@ -72,7 +72,7 @@ def _flipped(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _without_thumbnail(exif: bytes) -> bytes:
-    """Blanks and unlinks the second directory's picture; all else keeps its place."""
+    """Unlinks the second directory and blanks its JPEG; all else keeps its place."""
     tiff = bytearray(exif.removeprefix(PREFIX))
     order = ">" if tiff.startswith(b"MM") else "<"
     try:
@@ -80,13 +80,14 @@ def _without_thumbnail(exif: bytes) -> bytes:
         (second,) = struct.unpack_from(f"{order}I", tiff, link)
         if not second:
             return exif
-        entries = range(second + 2, _end_of_directory(tiff, order, second), 12)
+        end = _end_of_directory(tiff, order, second)
+        entries = range(second + 2, end, 12)
         values = dict(struct.unpack_from(f"{order}H6xI", tiff, entry) for entry in entries)
     except struct.error:  # Cut short: no reader finds a thumbnail in it either.
         return exif
-    for begin, count in _THUMBNAIL.items():
-        start, end = values.get(begin, 0), values.get(begin, 0) + values.get(count, 0)
-        tiff[start:end] = bytes(len(tiff[start:end]))
+    start, length = values.get(_THUMBNAIL, 0), values.get(_THUMBNAIL_LENGTH, 0)
+    if start >= end:  # Else it is no thumbnail's place, and something else would be lost.
+        tiff[start : start + length] = bytes(len(tiff[start : start + length]))
     struct.pack_into(f"{order}I", tiff, link, 0)
     return PREFIX + bytes(tiff)
 

@@ -21,7 +21,10 @@ from pgi.rules import RuleError
 from pgi.run_folder import write_atomically
 
 # `[H, W, 3]` uint8 and `[H, W]` bool, True = hole, to `[H, W, 3]` uint8.
-Inpainter = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Fill = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+_NO_REASON = "Graph execution error:"
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Settings:
     max_megapixels: float = 64.0
 
 
-def inpaint_files(jobs: Sequence[Job], inpainter: Inpainter, settings: Settings) -> dict[Path, str]:
+def inpaint_files(jobs: Sequence[Job], inpainter: Fill, settings: Settings) -> dict[Path, str]:
     """Fills all images, with a progress bar on stderr, where the inpainter's warnings go too.
 
     Args:
@@ -63,7 +66,7 @@ def inpaint_files(jobs: Sequence[Job], inpainter: Inpainter, settings: Settings)
     return failures
 
 
-def inpaint_file(job: Job, inpainter: Inpainter, settings: Settings) -> list[str]:
+def inpaint_file(job: Job, inpainter: Fill, settings: Settings) -> list[str]:
     """Fills one image.
 
     Returns:
@@ -135,7 +138,9 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _reason(error: Exception) -> str:
-    line = str(error).partition("\n")[0]
+    # TensorFlow's own messages often begin with a line that says nothing.
+    lines = [line for line in str(error).splitlines() if line.strip() not in ("", _NO_REASON)]
+    line = lines[0] if lines else ""
     if isinstance(error, (PictureError, RuleError)):
         return line
     return f"{type(error).__name__}: {line}"

@@ -92,14 +92,17 @@ class RefineNetwork(keras.layers.Layer):
 
     def attend(self, features: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """The attention encoder's features rebuilt from those outside the hole."""
-        _, height, width, _ = dimensions(features)
-        return contextual_attention(features, features, nearest_align_corners(mask, height, width))
+        return contextual_attention(features, features, self._small(mask, features))
 
     def prepare_attention(self, features: tf.Tensor, mask: tf.Tensor) -> PreparedAttention:
         """The same for one image, `[1, H/4, W/4, 2 * width]`, of which regions can be asked for."""
-        _, height, width, _ = dimensions(features)
-        mask = nearest_align_corners(mask, height, width)
+        mask = self._small(mask, features)
         return PreparedAttention(features[0], features[0], mask[0])
+
+    @staticmethod
+    def _small(mask: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+        _, height, width, _ = dimensions(features)
+        return nearest_align_corners(mask, height, width)
 
     def merge(self, convolution: tf.Tensor, attention: tf.Tensor) -> tf.Tensor:
         """Both paths' features, each `[B, h, w, 2 * width]`, to the image `[B, 4h, 4w, 3]`."""

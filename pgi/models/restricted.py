@@ -3,10 +3,13 @@
 Of a sub-generator's result only the hole is kept. The coarse network, the refine network's
 convolution path and its decoder therefore run on rectangles around the holes, wider by their reach;
 the attention's queries are those under the rectangles. Its keys come from everywhere: only the
-encoder of the attention path sees the whole image, one large rectangle after another. So the cost
-grows with the hole, and memory hardly with either.
+encoder of the attention path sees the whole image, one large rectangle after another. So nearly all
+convolutions grow with the hole, attention with the hole times the image, and memory with the image,
+never with its square.
 
-The result is that of the whole image; only float rounding can differ.
+The result is that of the whole image; only float rounding can differ. The one exception from all
+this is fusion of features, where a level needs the lower one's features far around the hole: there
+the whole image is computed.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from pgi.models.blocks import run
 from pgi.models.pyramid import PyramidGenerator
 from pgi.models.refine import RefineNetwork
 from pgi.models.sub_generator import SubGenerator
-from pgi.regions import CELL, Region, divide, hole_regions, paint
+from pgi.regions import CELL, Region, hole_regions, paint, split
 
 # Side of the largest rectangle computed at once, in pixels, without its margin: at width 48 and
 # with its margin it takes about 3 GB.
@@ -48,7 +51,6 @@ def complete_holes(
     """
     images, masks = pyramids(image, mask, len(pyramid.levels))
     if any(level.fusion.startswith("feature") for level in pyramid.sub_generators):
-        # A level needs the lower one's features far around the hole: nearly everything.
         return pyramid((images, masks))[-1].completed
     levels = list(zip(pyramid.sub_generators, images, masks))
     if pyramid.sub_generators[-1].fusion == "none":
@@ -67,7 +69,7 @@ def _complete_level(
     max_side: int,
 ) -> tf.Tensor:
     """The level's completed image, given that of the level below."""
-    refine, fusion = sub_generator.refine, sub_generator.fusion
+    refine = sub_generator.refine
     _, height, width, _ = dimensions(image)
     image = remove_hole(image, mask)
     margin = _cells(4 * refine.merge_reach + refine.convolution_reach)
@@ -88,11 +90,8 @@ def _complete_level(
     else:
         network = sub_generator.coarse
         coarse = on_regions(lambda *x: network(*x)[0], network.reach, image, mask)
-        fused = coarse if upsampled is None or fusion == "none" else coarse + upsampled
-    pasted_coarse, pasted_fused = complete(image, coarse, mask), complete(image, fused, mask)
-    convolution_input = pasted_coarse if fusion == "image_attention" else pasted_fused
-    attention_input = pasted_coarse if fusion == "image_convolution" else pasted_fused
-
+        fused = coarse if upsampled is None else coarse + upsampled
+    convolution_input, attention_input = sub_generator.refine_inputs(image, mask, coarse, fused)
     features = _attention_features(refine, attention_input, max_side)
     attention = refine.prepare_attention(features, mask)
 
@@ -100,8 +99,8 @@ def _complete_level(
         inner = region.grown(_cells(4 * refine.merge_reach), height, width)
         outer = inner.grown(_cells(refine.convolution_reach), height, width)
         convolution = refine.convolution_features(outer.cut(convolution_input))
-        convolution = inner.within(outer).divided(4).cut(convolution)
-        attended = attention(inner.divided(4))[None]
+        convolution = inner.within(outer).downscaled(4).cut(convolution)
+        attended = attention(inner.downscaled(4))[None]
         return region.within(inner).cut(refine.merge(convolution, attended))
 
     return complete(image, paint(regions, refined, height, width, 3), mask)
@@ -117,10 +116,10 @@ def _attention_features(refine: RefineNetwork, image: tf.Tensor, max_side: int) 
         region = Region(*(4 * part for part in quarter))
         wider = region.grown(margin, height, width)
         features = run(refine.attention_encoder, wider.cut(image))
-        return region.within(wider).divided(4).cut(features)
+        return region.within(wider).downscaled(4).cut(features)
 
     channels = refine.attention_encoder[-1].filters // 2
-    return paint(divide(whole, max_side) // 4, compute, height // 4, width // 4, channels)
+    return paint(split(whole, max_side) // 4, compute, height // 4, width // 4, channels)
 
 
 def _cells(pixels: int) -> int:

@@ -97,15 +97,23 @@ class SubGenerator(keras.layers.Layer):
         mask = tf.broadcast_to(mask, [batch, height, width, 1])
 
         coarse, coarse_features, fused = self._first_stage(image, mask, lower)
-        pasted_coarse, pasted_fused = complete(image, coarse, mask), complete(image, fused, mask)
         refined, refine_features = self.refine(
-            pasted_coarse if self.fusion == "image_attention" else pasted_fused,
-            pasted_coarse if self.fusion == "image_convolution" else pasted_fused,
+            *self.refine_inputs(image, mask, coarse, fused),
             mask,
             self._lower_features("feature_refine", lower),
         )
         completed = complete(image, refined, mask)
         return SubGeneratorOutput(coarse, refined, completed, coarse_features, refine_features)
+
+    def refine_inputs(
+        self, image: tf.Tensor, mask: tf.Tensor, coarse: tf.Tensor, fused: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the refine network's convolution path and its attention path see, pasted."""
+        pasted_coarse, pasted_fused = complete(image, coarse, mask), complete(image, fused, mask)
+        return (
+            pasted_coarse if self.fusion == "image_attention" else pasted_fused,
+            pasted_coarse if self.fusion == "image_convolution" else pasted_fused,
+        )
 
     def _first_stage(
         self, image: tf.Tensor, mask: tf.Tensor, lower: SubGeneratorOutput | None

@@ -107,10 +107,8 @@ def test_exif_that_cannot_be_read_is_kept_as_it_is():
     assert decoded(filled(content)).info["exif"] == b"Exif\0\0 no TIFF header at all"
 
 
-@pytest.mark.parametrize("order", "<>")
-@pytest.mark.parametrize("kind, options", KINDS)
-def test_no_thumbnail_shows_what_was_under_the_mask(kind, options, order):
-    thumbnail = encoded(Image.fromarray(NOISE), "JPEG")
+def exif_of_two_directories(order: str, rest: bytes, **second: int) -> bytes:
+    """Turned by 180 degrees; the second directory begins at 26 and has the tags that are given."""
 
     def directory(next_one: int, **values: int) -> bytes:
         entries = (
@@ -122,13 +120,39 @@ def test_no_thumbnail_shows_what_was_under_the_mask(kind, options, order):
         return count + b"".join(entries) + link
 
     header = {"<": b"II*\0\x08\0\0\0", ">": b"MM\0*\0\0\0\x08"}[order]
-    first, second = directory(26, x0112=3), directory(0, x0201=56, x0202=len(thumbnail))
-    exif = b"Exif\0\0" + header + first + second + thumbnail + b"after"
+    return b"Exif\0\0" + header + directory(26, x0112=3) + directory(0, **second) + rest
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("kind, options", KINDS)
+def test_no_thumbnail_shows_what_was_under_the_mask(kind, options, order):
+    thumbnail = encoded(Image.fromarray(NOISE), "JPEG")
+    tags = {"x0201": 56, "x0202": len(thumbnail)}
+    exif = exif_of_two_directories(order, thumbnail + b"after", **tags)
     content = encoded(Image.fromarray(NOISE), kind, exif=exif, **options)
     assert decoded(content).getexif().get_ifd(ExifTags.IFD.IFD1)[0x0201] == 56
     after = decoded(filled(content))
     assert not after.getexif().get_ifd(ExifTags.IFD.IFD1) and after.getexif()[0x0112] == 3
     assert thumbnail[20:50] not in after.info["exif"] and after.info["exif"].endswith(b"after")
+
+
+@pytest.mark.parametrize(
+    "tags", [{"x0202": 50}, {"x0201": 8, "x0202": 50}, {"x0111": 8, "x0117": 50}]
+)
+@pytest.mark.parametrize("order", "<>")
+def test_a_thumbnail_without_a_place_of_its_own_takes_nothing_else_away(order, tags):
+    exif = exif_of_two_directories(order, b"after", **tags)
+    after = decoded(filled(encoded(Image.fromarray(NOISE), exif=exif)))
+    assert after.getexif()[0x0112] == 3
+    assert after.info["exif"].endswith(exif[6 + 26 :])  # All from the second directory on.
+
+
+def test_a_raw_profile_in_a_png_text_is_dropped():
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Raw profile type exif", "exif\n 4\n00112233", zip=True)
+    text.add_text("Raw", "kept")
+    after = decoded(filled(encoded(Image.fromarray(NOISE), pnginfo=text)))
+    assert after.text == {"Raw": "kept"}
 
 
 def test_png_keeps_its_texts_and_what_its_colours_mean():

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from pgi.images import pyramids
 from pgi.models import PyramidGenerator
-from pgi.models.blocks import reach
+from pgi.models.blocks import run
 from pgi.models.restricted import complete_holes
 from pgi.rules import FUSIONS
 
@@ -95,23 +95,62 @@ def test_what_lies_under_the_mask_changes_nothing() -> None:
     np.testing.assert_array_equal(filled[mask[..., 0] > 0.5], other[mask[..., 0] > 0.5])
 
 
-@pytest.mark.parametrize("rates", [(1,), (2, 4)])
-def test_reach_is_how_far_a_pixel_has_influence(rates: tuple[int, ...]) -> None:
-    layers = [tf.keras.layers.Conv2D(1, 5, padding="same", kernel_initializer="ones")]
-    layers.append(tf.keras.layers.Conv2D(1, 3, 2, padding="same", kernel_initializer="ones"))
-    for rate in rates:
-        layers.append(
-            tf.keras.layers.Conv2D(
-                1, 3, padding="same", dilation_rate=rate, kernel_initializer="ones"
-            )
-        )
-    x = tf.Variable(tf.ones([1, 128, 8, 1]))
+def test_the_networks_see_what_the_hole_needs_and_no_more(monkeypatch: Any) -> None:
+    pyramid, _ = networks(dilation="adaptive")
+    top: Any = pyramid.sub_generators[-1]
+    image, mask = example(ACROSS, 640, 416)  # A hole of 30 by 36 at the border.
+    whole = 640 * 416
+    pixels: dict[str, list[int]] = {"coarse": [], "convolution": [], "decoder": [], "encoder": []}
+
+    def count(kind: str, network: Any, name: str, scale: int = 1) -> None:
+        original = getattr(network, name)
+
+        def counted(x: tf.Tensor, *others: tf.Tensor) -> Any:
+            pixels[kind].append(scale * x.shape[1] * x.shape[2])
+            return original(x, *others)
+
+        monkeypatch.setattr(network, name, counted)
+
+    count("coarse", top.coarse, "call")
+    count("convolution", top.refine, "convolution_features")
+    count("decoder", top.refine, "merge", scale=16)
+    count("encoder", top.refine.attention_encoder[0], "call")
+    complete_holes(pyramid, image, mask, max_side=1024)
+    reach = top.coarse.reach
+    assert len(pixels["coarse"]) == 1 and pixels["coarse"][0] <= (46 + 2 * reach) * (52 + reach)
+    assert pixels["coarse"][0] < whole / 4 and sum(pixels["convolution"]) < whole / 4
+    assert sum(pixels["decoder"]) < whole / 15
+    assert pixels["encoder"] == [whole]
+
+
+def influence(network: Any, channels: int, scale: float, side: int) -> int:
+    """How many rows of the input, above and below an output row's own, that row depends on.
+
+    `scale` is how many rows of the output there are to a row of the input.
+    """
+    x = tf.random.stateless_normal([1, side, 16, channels], [0, 0])
     with tf.GradientTape() as tape:
-        y = x
-        for layer in layers:
-            y = layer(y)
-        result = y[0, 32, 2, 0]
-    rows = np.flatnonzero(tape.gradient(result, x).numpy().any(axis=(0, 2, 3)))
-    # The feature's own pixels are 64 and 65.
-    assert 64 - rows.min() <= reach(layers) and rows.max() - 65 <= reach(layers)
-    assert max(64 - rows.min(), rows.max() - 65) >= reach(layers) - 1
+        tape.watch(x)
+        output = network(x)
+        row = output.shape[1] // 2
+        # Not from its mean: where a kernel has signs, terms could cancel.
+        result = tf.reduce_sum(output[0, row, 8 if scale >= 1 else 2] ** 2)
+    rows = np.flatnonzero(np.abs(tape.gradient(result, x)).max(axis=(0, 2, 3)))
+    first, last = int(row / scale), int((row + 1) / scale - 1)
+    return max(first - rows.min(), rows.max() - last)
+
+
+@pytest.mark.parametrize("dilation", ["adaptive", "standard"])
+def test_reaches_are_how_far_a_pixel_has_influence(dilation: str) -> None:
+    level: Any = networks(dilation=dilation)[0].sub_generators[-1]
+    coarse, refine = level.coarse, level.refine
+    cases = [
+        (lambda x: coarse(x, tf.ones_like(x[..., :1]))[0], 3, 1.0, 512, coarse.reach),
+        (refine.convolution_features, 3, 0.25, 512, refine.convolution_reach),
+        (lambda x: run(refine.attention_encoder, x), 3, 0.25, 96, refine.attention_encoder_reach),
+        (lambda x: refine.merge(x, x), 8, 4.0, 64, refine.merge_reach),
+    ]
+    for network, channels, scale, side, reach in cases:
+        measured = influence(network, channels, scale, side)
+        # Strides reach one step less far to one side, and halving rounds up.
+        assert reach - 8 <= measured <= reach

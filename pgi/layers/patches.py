@@ -1,0 +1,60 @@
+"""3x3 patches of features, without ever holding all of them unless that is asked for."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from pgi.layers.resize import dimensions
+from pgi.regions import Size
+
+_NORM_FLOOR = 1e-4
+
+
+def with_border(features: tf.Tensor) -> tf.Tensor:
+    """`[h, w, C]` to `[h + 2, w + 2, C]`: zeros around, which patches at the edge reach into."""
+    return tf.pad(features, [[1, 1], [1, 1], [0, 0]])
+
+
+def take_patches(bordered: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+    """The patches around some positions.
+
+    Args:
+        bordered: `[h + 2, w + 2, C]`, from `with_border`.
+        positions: `[N]` int32, row-major in `[h, w]`; those off the grid have patches of zeros.
+
+    Returns:
+        `[N, 9 * C]`.
+
+    Source: [29]'s patches of SAME padding. Departs from it: nothing.
+    """
+    rows, stride, channels = dimensions(bordered)
+    width = stride - 2
+    pixels = tf.reshape(bordered, [-1, channels])
+    inside = within(positions, (rows - 2) * width)
+    positions = tf.where(inside, positions, 0)
+    corners = positions // width * stride + positions % width
+    offsets = tf.reshape(tf.range(3)[:, None] * stride + tf.range(3), [-1])
+    patches = tf.reshape(tf.gather(pixels, corners[:, None] + offsets), [-1, 9 * channels])
+    return patches * tf.cast(inside, patches.dtype)[:, None]
+
+
+def inverse_norms(features: tf.Tensor) -> tf.Tensor:
+    """1 / the L2 norm of every patch, norms below 1e-4 taken for it.
+
+    Args:
+        features: `[h, w, C]` float32.
+
+    Returns:
+        `[h * w]`.
+
+    Source: [29]. Departs from it: nothing.
+    """
+    energy = tf.reduce_sum(tf.square(features), axis=-1, keepdims=True)
+    energy = tf.nn.conv2d(energy[None], tf.ones([3, 3, 1, 1]), strides=1, padding="SAME")
+    # The floor is applied under the root, where an all-zero patch would have an infinite gradient.
+    return tf.reshape(1.0 / tf.sqrt(tf.maximum(energy, _NORM_FLOOR**2)), [-1])
+
+
+def within(index: tf.Tensor, size: Size) -> tf.Tensor:
+    """Whether 0 <= index < size, elementwise."""
+    return (index >= 0) & (index < size)
