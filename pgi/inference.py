@@ -30,8 +30,8 @@ class Inpainter:
     image without a hole comes back as it is. Images larger than the training size run through the
     same levels at their own size, in memory that grows with their pixels (see
     `pgi.models.restricted`); sizes that do not halve are mirrored at the right and bottom up to
-    what does. Weights stay in memory from call to call, and nothing is
-    compiled anew for another size.
+    what does. Weights stay in memory from call to call, and nothing is compiled anew for another
+    size.
 
     Args:
         model: built.
@@ -58,13 +58,14 @@ class Inpainter:
         fits = image.ndim in (3, 4) and image.shape[-1] == 3 and image.size > 0
         check("image", "[H, W, 3] or [N, H, W, 3] and not empty", fits, image.shape)
         batch = image if image.ndim == 4 else image[None]
-        holes = np.broadcast_to(_hole(np.asarray(mask), image.shape[:-1]), batch.shape[:-1])
+        hole = _hole(np.asarray(mask), image.shape[:-1])
+        masks = hole if hole.ndim == 3 else hole[None]
         # All masks first: a batch is refused before any work is done for it.
-        for number, part in enumerate(holes):
-            _check_share(part, f"mask {number}" if len(holes) > 1 else "mask")
+        for number, part in enumerate(masks):
+            _check_share(part, f"mask {number}" if len(masks) > 1 else "mask")
         filled = [
             self._fill(image, hole).numpy() if hole.any() else image
-            for image, hole in zip(batch, holes)
+            for image, hole in zip(batch, np.broadcast_to(masks, batch.shape[:-1]))
         ]
         return np.stack(filled).reshape(image.shape)
 

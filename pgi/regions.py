@@ -70,7 +70,7 @@ def hole_regions(mask: tf.Tensor, margin: int, max_side: int) -> tf.Tensor:
     groups = tf.zeros_like(positions[:, 0])
     # Cuts along rows part what columns could not, and the other way round.
     for axis in (0, 1, 0, 1):
-        groups = _part(groups, positions[:, axis], 2 * margin // CELL)
+        groups = _regroup(groups, positions[:, axis], 2 * margin // CELL)
     count = tf.reduce_max(tf.concat([groups + 1, [0]], axis=0))
     first = tf.math.unsorted_segment_min(positions, groups, count)
     last = tf.math.unsorted_segment_max(positions, groups, count)
@@ -78,7 +78,7 @@ def hole_regions(mask: tf.Tensor, margin: int, max_side: int) -> tf.Tensor:
     return split(regions, max_side)
 
 
-def _part(groups: tf.Tensor, positions: tf.Tensor, gap: int) -> tf.Tensor:
+def _regroup(groups: tf.Tensor, positions: tf.Tensor, gap: int) -> tf.Tensor:
     """Gives members of a group new numbers where more than `gap` positions lie between them."""
     order = tf.argsort(positions, stable=True)
     order = tf.gather(order, tf.argsort(tf.gather(groups, order), stable=True))

@@ -100,7 +100,7 @@ def _complete_level(
         outer = inner.grown(_cells(refine.convolution_reach), height, width)
         convolution = refine.convolution_features(outer.cut(convolution_input))
         convolution = inner.within(outer).downscaled(4).cut(convolution)
-        attended = attention(inner.downscaled(4))[None]
+        attended = tf.cast(attention(inner.downscaled(4))[None], convolution.dtype)
         return region.within(inner).cut(refine.merge(convolution, attended))
 
     return complete(image, paint(regions, refined, height, width, 3), mask)

@@ -112,9 +112,20 @@ def test_agrees_with_its_definition_in_value_and_gradient(
     check_against_literal(*images, holes(kind, height, width), rate)
 
 
-# In blocks a side: the sides of the tiles that the bound allows for 15 to 63 keys.
-@pytest.mark.parametrize("side", [1, 2, 3])
-@pytest.mark.parametrize(("height", "width", "rate"), SIZES)
+# `side` is in blocks: that of the tiles which the bound allows.
+@pytest.mark.parametrize(
+    ("side", "height", "width", "rate"),
+    [
+        (1, 14, 10, 2),
+        (1, 9, 7, 1),
+        (1, 10, 2, 2),
+        (2, 9, 12, 3),
+        (2, 14, 10, 2),
+        (3, 12, 20, 2),
+        (3, 2, 14, 2),
+        (3, 9, 7, 1),
+    ],
+)
 def test_tile_by_tile_agrees_with_its_definition_too(
     side: int, height: int, width: int, rate: int
 ) -> None:
