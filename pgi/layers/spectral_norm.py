@@ -46,6 +46,7 @@ class SpectralNormConv2D(keras.layers.Conv2D):
         return outputs
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        kernel = tf.convert_to_tensor(kernel)  # Of the policy's type, which the variable's is not.
         _, sigma = self._power_iteration(kernel)
         return super().convolution_op(inputs, kernel / tf.cast(sigma, kernel.dtype))
 
