@@ -27,7 +27,8 @@ def fill_hole(image: Image.Image, rgb: np.ndarray, hole: np.ndarray, opaque: boo
     """Replaces the colours of a hole.
 
     Palettes stay as they are: each pixel takes the nearest of their colours. Black and white takes
-    the nearer of both. Alpha is kept, also a palette's and that of a transparent colour.
+    the nearer of both. RGB that is grey wherever it is known, which is how WebP stores grey, stays
+    grey. Alpha is kept, also a palette's and that of a transparent colour.
 
     Args:
         image: `H` by `W`, of mode 1, L, LA, P, RGB, RGBA or CMYK.
@@ -44,6 +45,8 @@ def fill_hole(image: Image.Image, rgb: np.ndarray, hole: np.ndarray, opaque: boo
     Source: ours. Departs from it: nothing.
     """
     colours = Image.fromarray(rgb)
+    if image.mode in ("RGB", "RGBA") and _is_grey(np.asarray(image)[~hole]):
+        colours = colours.convert("L").convert("RGB")
     alpha = alpha_of(image)
     if alpha is not None and opaque:
         alpha = np.full_like(alpha, 255)
@@ -59,6 +62,11 @@ def fill_hole(image: Image.Image, rgb: np.ndarray, hole: np.ndarray, opaque: boo
     filled = image.copy()
     filled.paste(new, mask=Image.fromarray(hole))
     return filled
+
+
+def _is_grey(pixels: np.ndarray) -> bool:
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    return bool((red == green).all() and (green == blue).all())
 
 
 def _palette_indices(

@@ -82,6 +82,27 @@ def test_grey_and_bilevel_pictures_are_filled_with_luma():
     np.testing.assert_array_equal(white[sure], luma[sure] > 127.5)
 
 
+@pytest.mark.parametrize(("kind", "alpha"), [("WEBP", False), ("PNG", False), ("PNG", True)])
+def test_grey_that_is_stored_as_rgb_stays_grey(kind, alpha):
+    pixels = np.repeat(NOISE[..., :1], 3, axis=-1)
+    pixels[HOLE] = 10, 200, 30  # What is hidden has no say.
+    image = Image.fromarray(pixels)
+    if alpha:
+        image.putalpha(Image.fromarray(NOISE[..., 1]))
+    options = {"lossless": True} if kind == "WEBP" else {}
+    result = np.asarray(decoded(filled(encoded(image, kind, **options))).convert("RGB"))
+    luma = (FILL @ [0.299, 0.587, 0.114])[HOLE]
+    np.testing.assert_allclose(result[HOLE], np.stack([luma] * 3, axis=-1), atol=0.51)  # Rounding.
+
+
+def test_one_known_pixel_of_colour_makes_a_picture_of_colours():
+    pixels = np.repeat(NOISE[..., :1], 3, axis=-1)
+    row, column = np.argwhere(~HOLE)[0]
+    pixels[row, column] = 10, 200, 30
+    result = np.asarray(decoded(filled(encoded(Image.fromarray(pixels)))))
+    np.testing.assert_array_equal(result[HOLE], FILL[HOLE])
+
+
 def nearest(colour: np.ndarray, palette: np.ndarray) -> int:
     return ((palette.astype(int) - colour) ** 2).sum(axis=-1).argmin()
 

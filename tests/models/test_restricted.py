@@ -81,10 +81,10 @@ def test_the_same_over_random_holes(seed: int) -> None:
     "options", [{"fusion": fusion} for fusion in FUSIONS] + [{"drop_coarse": True}]
 )
 def test_the_same_under_every_fusion(options: dict[str, Any]) -> None:
-    pyramid, restricted = networks(**options)
+    pyramid, _ = networks(**options)  # Not its graph: tracing takes longer than running.
     image, mask = example(APART)
-    expected = whole(pyramid, image, mask)
-    np.testing.assert_allclose(restricted(image, mask), expected, atol=CLOSE)
+    filled = complete_holes(pyramid, image, mask, max_side=64)
+    np.testing.assert_allclose(filled, whole(pyramid, image, mask), atol=CLOSE)
 
 
 def test_what_lies_under_the_mask_changes_nothing() -> None:
