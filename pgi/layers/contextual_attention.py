@@ -5,9 +5,9 @@ each for a photograph of 4096 x 4096. This file computes the same numbers in bou
 a small part of the time, by exact algebra:
 
 * Match. Scores of 3x3 patches are one matrix product of patches, the keys' normalised beforehand.
-  (A product of pixels, summed along its diagonals, takes a ninth of the multiplications. But it
-  goes through memory six times more, which makes it no faster on a CPU, and the neighbours that
-  the fuse passes wrap around to do not lie in one window of it.)
+  (A product of pixels, summed along its diagonals, takes a ninth of the multiplications. But the
+  neighbours that the fuse passes wrap around to do not lie in one window of it; and it goes through
+  memory six times more, so that on a CPU it is no faster forward, only backward.)
 * Fuse. [29] favours neighbours that come from neighbours by a convolution with a 3x3 identity over
   the flattened score matrix, once with rows major and once with columns major: sums of three
   diagonal terms. Flattened positions wrap around at the ends of rows and columns; that is part of
