@@ -14,8 +14,6 @@ the whole image is computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
 from pgi.images import complete, pyramids, remove_hole
@@ -26,8 +24,8 @@ from pgi.models.refine import RefineNetwork
 from pgi.models.sub_generator import SubGenerator
 from pgi.regions import CELL, Region, hole_regions, paint, split
 
-# Side of the largest rectangle computed at once, in pixels, without its margin: at width 48 and
-# with its margin it takes about 3 GB.
+# Side of the largest rectangle computed at once, in pixels, without its margin. At width 48 a whole
+# image of this size, its attention included, takes 4.7 GB (experiments/results/benchmark.md).
 MAX_SIDE = 2048
 
 
@@ -75,21 +73,17 @@ def _complete_level(
     margin = _cells(4 * refine.merge_reach + refine.convolution_reach)
     regions = hole_regions(mask, margin, max_side)
 
-    def on_regions(network: Callable[..., tf.Tensor], reach: int, *inputs: tf.Tensor) -> tf.Tensor:
-        """Of a network of convolutions, from image to image."""
-
-        def compute(region: Region) -> tf.Tensor:
-            wider = region.grown(_cells(reach), height, width)
-            return region.within(wider).cut(network(*(wider.cut(x) for x in inputs)))
-
-        return paint(regions, compute, height, width, 3)
-
     upsampled = None if lower is None else double_bilinear(lower)
     if sub_generator.coarse is None:
         coarse = fused = upsampled
     else:
         network = sub_generator.coarse
-        coarse = on_regions(lambda *x: network(*x)[0], network.reach, image, mask)
+
+        def first_guess(region: Region) -> tf.Tensor:
+            wider = region.grown(_cells(network.reach), height, width)
+            return region.within(wider).cut(network(wider.cut(image), wider.cut(mask))[0])
+
+        coarse = paint(regions, first_guess, height, width, 3)
         fused = coarse if upsampled is None else coarse + upsampled
     convolution_input, attention_input = sub_generator.refine_inputs(image, mask, coarse, fused)
     features = _attention_features(refine, attention_input, max_side)
