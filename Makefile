@@ -2,6 +2,12 @@
 # All paths are relative: make cannot depend on a path with a space, and a clone may lie
 # under one.
 
+# What the paper trains on is trained as the paper does it.
+ifeq ($(DATASET),places2)
+CONFIG ?= experiments/configs/places2.py
+else ifeq ($(DATASET),celeba_hq)
+CONFIG ?= experiments/configs/celeba_hq.py
+endif
 CONFIG ?= experiments/configs/small.py
 # Any other config has a dataset and a length of its own, which hold unless the user says
 # otherwise.
@@ -40,14 +46,19 @@ FIND_PYTHON = \
 	  exit 1; \
 	fi
 
-.PHONY: help venv train benchmark lint format type test lock clean
+.PHONY: help venv train data check benchmark lint format type test lock clean
 
 help:
 	@echo 'make train   train, by default for 5 minutes on the sample photographs:'
 	@echo '             [DATASET=samples] [MINUTES=5] [CONFIG=experiments/configs/small.py] [ARGS=...]'
-	@echo "             DATASET='folder:/my photographs' trains on the images of a folder"
+	@echo "             DATASET='folder:/my photographs' trains on the images of a folder;"
+	@echo '             DATASET=photos, places2, celeba_hq, div2k, flist:FILE, tfds:NAME: see README'
+	@echo 'make data DATASET=photos'
+	@echo '             fetch and prepare a dataset [ARGS=--manual_dir=...]'
+	@echo 'make check DATASET=photos'
+	@echo '             count and read its images, draw a sheet of them with masks [ARGS=--most=...]'
 	@echo 'make benchmark'
-	@echo '             measure speed and memory, about half an hour [ARGS=attention|pyramid|hole|training]'
+	@echo '             measure speed and memory, about half an hour [ARGS=attention|pyramid|hole|training|data]'
 	@echo 'make test    run the tests [PYTEST_ARGS=...]'
 	@echo 'make lint    check style and formatting'
 	@echo 'make type    check types'
@@ -77,6 +88,12 @@ train: $(STAMP)
 	@$(VENV_PYTHON) -m experiments.train --config="$$CONFIG" \
 	  $${DATASET:+"--config.data.dataset=$$DATASET"} \
 	  $${MINUTES:+"--config.train.minutes=$$MINUTES"} $(ARGS)
+
+data: $(STAMP)
+	@$(VENV_PYTHON) -m data.prepare --dataset="$$DATASET" $(ARGS)
+
+check: $(STAMP)
+	@$(VENV_PYTHON) -m data.check --config="$$CONFIG" --dataset="$$DATASET" $(ARGS)
 
 benchmark: $(STAMP)
 	@$(VENV_PYTHON) -m experiments.benchmark $(ARGS)

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
-from absl import logging
-
+from data.hold_out import hold_out
 from data.samples import samples
-from pgi.reading import FileSource, find_images
+from pgi.reading import FileSource, ImageSource, find_images, listed_images
 from pgi.rules import RuleError
 
-KNOWN = "samples, folder:PATH"
-# Of a folder's images, one in so many is held out, at the most this many.
-HOLD_OUT_ONE_IN = 20
-HOLD_OUT_MOST = 100
+PREPARED = ("photos", "places2", "celeba_hq", "div2k")
+KNOWN = f"samples, {', '.join(PREPARED)}, folder:PATH, flist:FILE, tfds:NAME"
 
 
-def load(name: str) -> tuple[FileSource, FileSource]:
+def load(name: str) -> tuple[ImageSource, ImageSource]:
     """The training and the validation photographs of a dataset.
 
+    Of a folder and of a list, every 20th image, but at least one and at most 100, is held out.
+
     Args:
-        name: "samples" (the photographs that scikit-image ships) or "folder:PATH" (all images of a
-            folder tree; every 20th in the order of their paths, but at least one and at most 100,
-            is held out for validation).
+        name: one of
+
+            - "samples": the photographs that scikit-image ships;
+            - "photos", "places2", "celeba_hq", "div2k": see the README in each one's folder; with
+              "/" and a name, another config of it ("places2/256");
+            - "folder:PATH": all images of a folder tree, in the order of their paths;
+            - "flist:FILE": the images that a text file names, a path a line, as DeepFill's
+              lists; "flist:FILE,FILE" names those for training and those for validation;
+            - "tfds:NAME": any image dataset of TensorFlow Datasets, with its own splits.
 
     Returns:
         Training and validation photographs.
 
     Raises:
         RuleError: the name is unknown.
-        NoUsableImageError: the folder is missing or holds no usable image.
+        NoUsableImageError: what was named is missing or holds no usable image.
     """
     if name == "samples":
         training = FileSource(samples.photographs("train"), keep=True)
@@ -38,27 +42,24 @@ def load(name: str) -> tuple[FileSource, FileSource]:
     kind, _, place = name.partition(":")
     if kind == "folder" and place:
         return hold_out(find_images(place))
+    if kind == "flist" and place:
+        return _from_lists(place)
+    if in_tfds := name_in_tfds(name):
+        from data import prepared  # TFDS takes seconds to import.
+
+        return prepared.sources(in_tfds, as_in_the_paper=in_tfds == name)
     raise RuleError(f'dataset must be one of {KNOWN}, got "{name}"')
 
 
-def hold_out(source: FileSource) -> tuple[FileSource, FileSource]:
-    """Parts a source in training and validation photographs, always in the same way."""
-    # Damage shows only when a file is read: there must be one to train on, one to validate with.
-    readable = (path for path in source.paths if source.try_read(path) is not None)
-    found = list(itertools.islice(readable, 2))
-    if len(found) == 1:
-        logging.warning("only one usable image, %s: it is trained on and validated with", found[0])
-        training = FileSource(found)
-        training.skipped.update(source.skipped)
-        return training, FileSource(found)
-    held_out: list[Path] = []
-    while not held_out:
-        paths = [path for path in source.paths if path not in source.skipped]
-        count = min(max(len(paths) // HOLD_OUT_ONE_IN, 1), HOLD_OUT_MOST)
-        # The first is known to be readable, and stays to be trained on.
-        chosen = paths[1 :: len(paths) // count][:count]
-        if all(source.try_read(path) is not None for path in chosen):
-            held_out = chosen
-    training = FileSource([path for path in paths if path not in set(held_out)])
-    training.skipped.update(source.skipped)
-    return training, FileSource(held_out)
+def name_in_tfds(name: str) -> str | None:
+    """What TFDS calls a dataset of this name, or None if it is none that TFDS prepares."""
+    if name.partition("/")[0] in PREPARED:
+        return name
+    return name.removeprefix("tfds:") if name.startswith("tfds:") and name != "tfds:" else None
+
+
+def _from_lists(place: str) -> tuple[ImageSource, ImageSource]:
+    first, comma, second = place.partition(",")
+    if comma and not Path(place).is_file():
+        return listed_images(first), listed_images(second)
+    return hold_out(listed_images(place))

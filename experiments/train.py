@@ -13,14 +13,14 @@ import sys
 from pathlib import Path
 
 import tensorflow as tf
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 import data
 from pgi import summary, training
 from pgi.callbacks import NonFiniteLossError
 from pgi.config import ExperimentConfig, from_dict, to_dict
-from pgi.reading import FileSource, NoUsableImageError
+from pgi.reading import ImageSource, NoUsableImageError
 from pgi.rules import RuleError
 from pgi.run_folder import RunFolder, RunFolderError
 
@@ -43,6 +43,7 @@ def main(argv: list[str]) -> None:
         print(summary.summarize(training.make_model(config), config.train.batch_size))
         return
     workdir = Path(_WORKDIR.value or default_workdir(config))
+    logging.set_verbosity(logging.WARNING)  # TFDS tells much else, at length.
     sources = data.load(config.data.dataset)
     gpus = len(tf.config.list_logical_devices("GPU"))
     device = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else "the CPU"
@@ -60,16 +61,18 @@ def _checked_config() -> ExperimentConfig:
 
 
 def default_workdir(config: ExperimentConfig) -> str:
-    """`runs/small_samples`, `runs/paper_512_holidays` for `folder:/photos/holidays`."""
-    dataset = re.sub(r"\W+", "_", config.data.dataset.rstrip("/").split("/")[-1])
-    return f"runs/{config.name}_{dataset}"
+    """`runs/small_samples`, `runs/places2`, `runs/paper_512_holidays` for `folder:/my/holidays`."""
+    kind, _, place = config.data.dataset.partition(":")
+    place = Path(place).name if kind in ("folder", "flist") else place or kind
+    dataset = re.sub(r"\W+", "_", place)
+    return f"runs/{config.name}" + (f"_{dataset}" if dataset != config.name else "")
 
 
 def _report(
     config: ExperimentConfig,
     workdir: Path,
     last: dict[str, float],
-    sources: tuple[FileSource, FileSource],
+    sources: tuple[ImageSource, ImageSource],
 ) -> None:
     skipped = sum(len(source.skipped) for source in sources)
     if skipped:

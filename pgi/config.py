@@ -123,7 +123,7 @@ class DataConfig:
     """Photographs and what is cut out of them.
 
     Attributes:
-        dataset: "samples" or "folder:PATH".
+        dataset: what `data.load` takes: "samples", "places2", "folder:PATH", ...
         crop: "random" cuts the training size out of the photograph (Places2, DIV2K), "resize"
             makes the whole photograph that size (CelebA-HQ), "random_resized" cuts a random square
             and resizes it (for a few large photographs).
@@ -139,7 +139,7 @@ class DataConfig:
     validation_images: int = 16
 
     def __post_init__(self) -> None:
-        check("dataset", 'named ("samples" or "folder:PATH")', bool(self.dataset), self.dataset)
+        check("dataset", 'named, such as "samples"', bool(self.dataset), self.dataset)
         check_choice("crop", CROPS, self.crop)
         check("validation_images", "positive", self.validation_images > 0, self.validation_images)
 

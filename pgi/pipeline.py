@@ -20,7 +20,7 @@ from tensorflow.python.data.experimental.ops.prefetching_ops import map_on_gpu
 from pgi import images, masks
 from pgi.config import MaskConfig
 from pgi.opencv import cv2
-from pgi.reading import FileSource
+from pgi.reading import ImageSource
 
 # Validation examples are the same for every run.
 VALIDATION_SEED = 2**31 - 1
@@ -31,7 +31,7 @@ _REFERENCE_SIDE = 256
 
 
 def crops(
-    source: FileSource,
+    source: ImageSource,
     *,
     size: int,
     crop: str,

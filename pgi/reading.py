@@ -1,4 +1,4 @@
-"""Photographs from files: which are fit for training, and their pixels as 8-bit RGB.
+"""Photographs by number: which are fit for training, and their pixels as 8-bit RGB.
 
 Photographs of the wild come as grey, palette, CMYK, 16-bit, with alpha, truncated, tiny, or are no
 images at all. What has colours to show is converted; the rest is skipped, each file with one
@@ -7,13 +7,15 @@ warning, and counted.
 
 from __future__ import annotations
 
+import abc
 import functools
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from absl import logging
@@ -25,20 +27,22 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # Smaller ones would be enlarged into blur: no photograph, rather an icon.
 MIN_SIDE = 32
+# If so many in a row are unusable, the fault is not theirs.
+_PROBED = 100
 
 
 class NoUsableImageError(ValueError):
     """Nothing to train on; the message names the place and what was found there."""
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(file: str | Path | BinaryIO) -> np.ndarray:
     """Reads a file as 8-bit RGB, upright.
 
     Grey becomes RGB, palettes and CMYK are converted, 16-bit values keep their high byte, alpha is
     dropped, the orientation in EXIF is applied.
 
     Args:
-        path: of a file that Pillow can read.
+        file: one that Pillow can read, by its path or open.
 
     Returns:
         `[H, W, 3]` uint8.
@@ -49,13 +53,13 @@ def read_image(path: str | Path) -> np.ndarray:
     Source: ours. Departs from it: nothing.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             image.load()
             return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
     except OSError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever they stumble over.
-        raise OSError(f"{path}: {error}") from error
+        raise OSError(str(error)) from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -67,8 +71,77 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-class FileSource:
-    """Image files, by number; remembers which turned out to be unusable.
+class ImageSource(abc.ABC):
+    """Images by number; remembers which turned out to be unusable, and why, under their keys."""
+
+    def __init__(self) -> None:
+        self.skipped: dict[Any, str] = {}
+        self._lock = threading.Lock()
+
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
+
+    @abc.abstractmethod
+    def key(self, number: int) -> Hashable:
+        """What names the image of that number, in messages too."""
+
+    @abc.abstractmethod
+    def load(self, number: int) -> np.ndarray:
+        """The image of that number, `[H, W, 3]` uint8; raises OSError if it is unusable."""
+
+    def read(self, number: int) -> np.ndarray:
+        """The image of that number or, if it is unusable, the next usable one's.
+
+        So every number stands for one image, whatever was read before, and a run that is
+        continued sees what it would have seen.
+
+        Returns:
+            `[H, W, 3]` uint8.
+
+        Raises:
+            NoUsableImageError: no image is usable.
+        """
+        for offset in range(len(self)):
+            image = self.try_read((number + offset) % len(self))
+            if image is not None:
+                return image
+        example = "; ".join(f"{key}: {reason}" for key, reason in [*self.skipped.items()][:1])
+        raise NoUsableImageError(f"none of {len(self)} images can be read; {example}")
+
+    def check_usable(self) -> None:
+        """Reads images until one is usable.
+
+        Raises:
+            NoUsableImageError: the first hundred are all unusable.
+        """
+        probed = range(min(len(self), _PROBED))
+        if all(self.try_read(number) is None for number in probed):
+            raise NoUsableImageError(
+                f"the first {len(probed)} images are all unusable; "
+                f"{self.key(0)}: {self.skipped[self.key(0)]}"
+            )
+
+    def try_read(self, number: int) -> np.ndarray | None:
+        """The image of that number, or None and a warning, once, if it is unusable."""
+        key = self.key(number)
+        if key not in self.skipped:
+            try:
+                return self.load(number)
+            except OSError as error:
+                self.skip(key, str(error))
+        return None
+
+    def skip(self, key: Hashable, reason: str) -> None:
+        """Warns of an unusable image, once, and counts it."""
+        with self._lock:
+            known = key in self.skipped
+            self.skipped.setdefault(key, reason)
+        if not known:
+            logging.warning("skipped %s: %s", key, reason.removeprefix(f"{key}: "))
+
+
+class FileSource(ImageSource):
+    """Image files; their keys are their paths.
 
     Args:
         paths: of image files.
@@ -80,51 +153,20 @@ class FileSource:
     """
 
     def __init__(self, paths: Sequence[str | Path], keep: bool = False) -> None:
+        super().__init__()
         if not paths:
             raise NoUsableImageError("no image file was given")
         self.paths = [Path(path) for path in paths]
-        self.skipped: dict[Path, str] = {}
-        self._lock = threading.Lock()
         self._read = functools.cache(read_image) if keep else read_image
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def read(self, index: int) -> np.ndarray:
-        """The image of that number or, if it is unusable, the next usable one's.
+    def key(self, number: int) -> Path:
+        return self.paths[number]
 
-        So every number stands for one image, whatever was read before, and a run that is
-        continued sees what it would have seen.
-
-        Returns:
-            `[H, W, 3]` uint8.
-
-        Raises:
-            NoUsableImageError: no file is usable.
-        """
-        for offset in range(len(self.paths)):
-            image = self.try_read(self.paths[(index + offset) % len(self.paths)])
-            if image is not None:
-                return image
-        example = "; ".join(f"{path}: {reason}" for path, reason in [*self.skipped.items()][:1])
-        raise NoUsableImageError(f"none of {len(self.paths)} image files can be read; {example}")
-
-    def try_read(self, path: Path) -> np.ndarray | None:
-        """That file's image, or None and a warning, once, if it is unusable."""
-        if path not in self.skipped:
-            try:
-                return self._read(path)
-            except OSError as error:
-                self.skip(path, str(error))
-        return None
-
-    def skip(self, path: Path, reason: str) -> None:
-        """Warns of an unusable file, once, and counts it."""
-        with self._lock:
-            known = path in self.skipped
-            self.skipped.setdefault(path, reason)
-        if not known:
-            logging.warning("skipped %s: %s", path, reason.removeprefix(f"{path}: "))
+    def load(self, number: int) -> np.ndarray:
+        return self._read(self.paths[number])
 
 
 def find_images(folder: str | Path) -> FileSource:
@@ -156,6 +198,31 @@ def find_images(folder: str | Path) -> FileSource:
         if problem is not None:
             source.skip(path, problem)
     source.read(0)  # Else files that are all damaged further in would show in the first step only.
+    return source
+
+
+def listed_images(path: str | Path) -> FileSource:
+    """The images that a text file names, in its order: one path a line, as DeepFill's lists.
+
+    Reads no more than the first usable one: a list may have millions. The others show when they
+    are first used.
+
+    Args:
+        path: of a text file; relative paths in it are relative to the current directory.
+
+    Raises:
+        NoUsableImageError: there is no such file, it is empty, or its first hundred images are
+            all unusable.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise NoUsableImageError(f"no such list of images: {path}")
+    lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise NoUsableImageError(f"{path} names no image")
+    source = FileSource(names)
+    source.check_usable()
     return source
 
 

@@ -19,7 +19,7 @@ from tensorflow import keras
 from pgi import callbacks, pipeline
 from pgi.config import ExperimentConfig
 from pgi.models import PyramidGenerator
-from pgi.reading import FileSource
+from pgi.reading import ImageSource
 from pgi.rules import check
 from pgi.run_folder import RunFolder, RunFolderError
 
@@ -29,8 +29,8 @@ _PICTURES = 4
 
 def train(
     config: ExperimentConfig,
-    train_source: FileSource,
-    validation_source: FileSource,
+    train_source: ImageSource,
+    validation_source: ImageSource,
     workdir: str | Path,
     strategy: tf.distribute.Strategy | None = None,
 ) -> dict[str, float]:
@@ -175,7 +175,7 @@ def _stages(config: ExperimentConfig) -> list[tuple[int | None, int]]:
 
 def _crops(
     config: ExperimentConfig,
-    source: FileSource,
+    source: ImageSource,
     seed: int,
     batch_size: int,
     first: int = 0,
@@ -194,7 +194,7 @@ def _crops(
     )
 
 
-def _validation_examples(config: ExperimentConfig, source: FileSource) -> pipeline.Pyramids:
+def _validation_examples(config: ExperimentConfig, source: ImageSource) -> pipeline.Pyramids:
     """The fixed validation images and masks, all in one batch: they are few, and made once."""
     seed, count = pipeline.VALIDATION_SEED, config.data.validation_images
     crops = _crops(config, source, seed, batch_size=count, count=count)

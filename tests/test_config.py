@@ -50,7 +50,7 @@ BROKEN = [
     (MaskConfig, "min_stroke_width", 0, "must be positive and in order"),
     (MaskConfig, "min_stroke_width", 41, "must be positive and in order"),
     (MaskConfig, "max_stroke_width", 11, "must be positive and in order"),
-    (DataConfig, "dataset", "", 'must be named ("samples" or "folder:PATH")'),
+    (DataConfig, "dataset", "", 'must be named, such as "samples"'),
     (DataConfig, "crop", "centre", "must be one of random, resize, random_resized"),
     (DataConfig, "validation_images", 0, "must be positive"),
     (TrainConfig, "batch_size", 0, "must be positive"),

@@ -359,7 +359,7 @@ def test_a_source_takes_strings(tmp_path):
 def test_a_source_of_nothing_is_an_error(tmp_path):
     with pytest.raises(NoUsableImageError, match="no image file was given"):
         FileSource([])
-    with pytest.raises(NoUsableImageError, match="none of 3 image files"):
+    with pytest.raises(NoUsableImageError, match="none of 3 images"):
         FileSource(make_files(tmp_path, "tnt")).read(1)
 
 

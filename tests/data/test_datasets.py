@@ -47,7 +47,9 @@ def test_samples_are_scikit_images_photographs():
         assert not source.skipped
 
 
-@pytest.mark.parametrize("name", ["sample", "Samples", "", "folder", "folder:", "tfds:x", "/tmp"])
+@pytest.mark.parametrize(
+    "name", ["sample", "Samples", "", "folder", "folder:", "flist:", "tfds:", "places", "/tmp"]
+)
 def test_an_unknown_name_is_an_error_that_names_what_is_known(name):
     with pytest.raises(RuleError) as error:
         data.load(name)

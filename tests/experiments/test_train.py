@@ -43,9 +43,9 @@ def test_a_dry_run_shows_the_resolved_config_shapes_and_parameters_and_makes_not
     ("arguments", "message"),
     [
         ([SMALL, "--config.train.batch_size=0"], "batch_size must be positive, got 0"),
-        ([SMALL, "--config.train.speed=3"], "Field speed not found"),
+        ([SMALL, "--config.train.speed=3"], "speed"),
         (["--config=no/such.py"], "no/such.py"),
-        ([SMALL, "--config.data.dataset=places"], "dataset must be one of samples, folder:PATH"),
+        ([SMALL, "--config.data.dataset=places"], "dataset must be one of samples, photos"),
     ],
 )
 def test_bad_input_gets_a_message_and_no_traceback(
@@ -86,7 +86,14 @@ def test_a_missing_system_library_of_opencv_is_one_line_that_names_the_package(
 
 @pytest.mark.parametrize(
     ("dataset", "folder"),
-    [("samples", "runs/n_samples"), ("folder:/my photos/of 2024/", "runs/n_of_2024")],
+    [
+        ("samples", "runs/n_samples"),
+        ("folder:/my photos/of 2024/", "runs/n_of_2024"),
+        ("flist:lists/train.flist", "runs/n_train_flist"),
+        ("tfds:cats/small", "runs/n_cats_small"),
+        ("places2/256", "runs/n_places2_256"),
+        ("n", "runs/n"),
+    ],
 )
 def test_runs_of_different_datasets_go_to_different_folders(dataset: str, folder: str) -> None:
     config = ExperimentConfig(name="n", data=DataConfig(dataset=dataset))

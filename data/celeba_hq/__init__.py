@@ -1,0 +1,1 @@
+"""CelebA-HQ from a folder or a zip archive."""

@@ -1,0 +1,1 @@
+"""DIV2K from its official archives."""

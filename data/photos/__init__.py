@@ -1,0 +1,1 @@
+"""Photographs in Debian's packages of wallpapers."""

@@ -1,0 +1,1 @@
+"""Places2 from its official archives."""

@@ -1,0 +1,108 @@
+"""Places2, from its official archives; see README.md beside this file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from data import archives
+from data.image_builder import ImageBuilder, examples
+
+VALIDATION_IMAGES = 36_500
+
+
+@dataclasses.dataclass
+class Places2Config(tfds.core.BuilderConfig):
+    """One release of Places2.
+
+    Attributes:
+        train_archive: file name of the training images' archive.
+        validation_archive: file name of the validation images' archive.
+        train_images: how many it holds.
+    """
+
+    train_archive: str = ""
+    validation_archive: str = ""
+    train_images: int = 0
+
+
+class Builder(ImageBuilder):
+    """Places2 as it is published: 365 kinds of scenes, without labels here."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "Places365-Standard and Places365-Challenge."}
+    BUILDER_CONFIGS = [
+        Places2Config(
+            name="large",
+            description="Places365-Standard, in its large size.",
+            train_archive="train_large_places365standard.tar",
+            validation_archive="val_large.tar",
+            train_images=1_803_460,
+        ),
+        Places2Config(
+            name="256",
+            description="Places365-Standard, resized to 256 x 256 px.",
+            train_archive="train_256_places365standard.tar",
+            validation_archive="val_256.tar",
+            train_images=1_803_460,
+        ),
+        Places2Config(
+            name="challenge_large",
+            description="Places365-Challenge: Standard and 6.2 million images more.",
+            train_archive="train_large_places365challenge.tar",
+            validation_archive="val_large.tar",
+            train_images=8_026_628,
+        ),
+        Places2Config(
+            name="challenge_256",
+            description="Places365-Challenge, resized to 256 x 256 px.",
+            train_archive="train_256_places365challenge.tar",
+            validation_archive="val_256.tar",
+            train_images=8_026_628,
+        ),
+    ]
+    HOMEPAGE = "http://places2.csail.mit.edu/"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Download the archives, as they are, from http://places2.csail.mit.edu/download.html: "
+        "train_large_places365standard.tar (105 GB) and val_large.tar (2.1 GB), or those of "
+        "another config, see data/places2/README.md."
+    )
+
+    def counts(self) -> Mapping[str, int]:
+        return {"train": self.builder_config.train_images, "validation": VALIDATION_IMAGES}
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        folder, config = self.manual_folder(dl_manager), self.builder_config
+        names = {"train": config.train_archive, "validation": config.validation_archive}
+        paths = {
+            split: archives.find(folder, [name], self.MANUAL_DOWNLOAD_INSTRUCTIONS)
+            for split, name in names.items()
+        }
+        if not self.runs_on_beam:
+            # Minutes, before hours of writing: a download that broke off is found now.
+            self.check_counts({split: _count(path) for split, path in paths.items()})
+        return {split: self._generate_examples(path) for split, path in paths.items()}
+
+    def _generate_examples(self, path: tfds.core.Path) -> Any:
+        if not self.runs_on_beam:
+            return (pair for group in archives.walk_tar(os.fspath(path)) for pair in _read(group))
+        beam = tfds.core.lazy_imports.apache_beam
+        return (
+            beam.Create([os.fspath(path)])
+            | "Walk" >> beam.FlatMap(archives.walk_tar)
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> beam.FlatMap(_read)
+        )
+
+
+def _count(path: tfds.core.Path) -> int:
+    return sum(len(group) for group in archives.walk_tar(os.fspath(path)))
+
+
+def _read(group: list[archives.Member]) -> Iterator[tuple[str, dict[str, Any]]]:
+    # Without the outermost folder: `a/airfield/00000001.jpg`.
+    return examples((name.split("/", 1)[-1], x) for name, x in archives.read_group(group))
