@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from pgi.reading import NoUsableImageError
@@ -79,7 +80,12 @@ def names(path: tfds.core.Path) -> list[str]:
         NoUsableImageError: the file is no whole zip archive.
     """
     if path.is_dir():
-        found = [os.fspath(file.relative_to(path)) for file in path.rglob("*")]
+        walked = tf.io.gfile.walk(os.fspath(path))
+        found = [
+            os.path.relpath(os.path.join(folder, file), path)
+            for folder, _, files in walked
+            for file in files
+        ]
     else:
         with _zip(path) as archive:
             found = archive.namelist()

@@ -36,9 +36,9 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
     logging.set_verbosity(logging.WARNING)  # TFDS tells much else, at length.
     try:
-        name = name_in_tfds(_DATASET.value)
+        name = name_in_tfds(_DATASET.value) or ""
         known = f"one of {', '.join(PREPARED)}, tfds:NAME"
-        check("dataset to prepare", known, name is not None, _DATASET.value)
+        check("dataset to prepare", known, bool(name), _DATASET.value)
         info = prepared.prepare(name, _MANUAL_DIR.value, _BEAM.value).info
     except (RuleError, NoUsableImageError, OSError) as error:
         sys.exit(f"error: {error}")

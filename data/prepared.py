@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from PIL import UnidentifiedImageError
 
 from data.datasets import PREPARED
 from data.hold_out import held_out_count
@@ -42,17 +43,26 @@ class ExampleSource(ImageSource):
         keep: whether pixels stay in memory once read, as for `FileSource`.
 
     Raises:
+        RuleError: the dataset is stored without random access.
         NoUsableImageError: the split is empty.
     """
 
     def __init__(
-        self, builder: tfds.core.DatasetBuilder, split: str, feature: str, keep: bool
+        self, builder: tfds.core.DatasetBuilder, split: str, feature: str, keep: bool = False
     ) -> None:
         super().__init__()
         self._place = f"{builder.info.full_name} {split}"
         self._feature = feature
         decoders = {feature: tfds.decode.SkipDecoding()}
-        self._examples = builder.as_data_source(split=split, decoders=decoders)
+        try:
+            self._examples = builder.as_data_source(split=split, decoders=decoders)
+        except NotImplementedError as error:
+            raise RuleError(
+                f"{builder.data_path} must be stored with random access, got "
+                f"{builder.info.file_format.value}. Remove it, so that it is prepared anew, or "
+                "convert it: .venv/bin/python -m tensorflow_datasets.scripts.convert_format "
+                f"--dataset_version_dir={builder.data_path} --out_file_format=array_record"
+            ) from error
         if not len(self):
             raise NoUsableImageError(f"{self._place} holds no image")
         self._read = functools.cache(self._decode) if keep else self._decode
@@ -70,11 +80,14 @@ class ExampleSource(ImageSource):
         example = self._examples[number]
         try:
             image = read_image(io.BytesIO(example[self._feature]))
+            height, width = image.shape[:2]
+            if min(height, width) < MIN_SIDE:
+                raise OSError(f"sides must be at least {MIN_SIDE} px, got {width} x {height}")
         except OSError as error:
             name = example.get("file_name", b"").decode()
-            raise OSError(f"{name}: {error}" if name else str(error)) from error
-        if min(image.shape[:2]) < MIN_SIDE:
-            raise OSError(f"both sides must be at least {MIN_SIDE} px, got {image.shape[1::-1]}")
+            # Pillow would name the buffer.
+            reason = "no image" if isinstance(error, UnidentifiedImageError) else error
+            raise OSError(f"{name}: {reason}" if name else reason) from error
         return image
 
 

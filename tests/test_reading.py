@@ -494,3 +494,35 @@ def test_a_forbidden_folder_does_not_keep_from_the_others(tmp_path, mode):
         assert find_images(tmp_path).paths == [usable]
     finally:
         forbidden.parent.chmod(0o755)
+
+
+# Lists
+
+
+def test_a_list_names_its_images_in_its_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = [write_picture(tmp_path / name) for name in ("b.png", "sub folder/a.png", "ü.png")]
+    lines = [str(paths[0]), "", "sub folder/a.png", "  ü.png  "]
+    for content in ("\n".join(lines), "\r\n".join(lines) + "\r\n", "\ufeff" + "\n".join(lines)):
+        Path("train.flist").write_bytes(content.encode())
+        source = reading.listed_images("train.flist")
+        assert [path.resolve() for path in source.paths] == paths
+        assert not source.skipped
+
+
+def test_a_list_may_name_what_is_no_image_but_not_that_alone(tmp_path, caplog):
+    gone = [f"{tmp_path}/gone/{number}.png" for number in range(150)]
+    good = str(write_picture(tmp_path / "good.png"))
+    listed = tmp_path / "list.txt"
+    listed.write_text("\n".join([gone[0], good, gone[1]]))
+    source = reading.listed_images(listed)
+    assert [source.read(number).shape for number in range(3)] == [(HEIGHT, WIDTH, 3)] * 3
+    assert len(source.skipped) == len(warned_of(caplog)) == 2
+    listed.write_text("\n".join(gone))
+    with pytest.raises(NoUsableImageError, match=r"first 100 images are all unusable; .*gone/0"):
+        reading.listed_images(listed)
+    listed.write_text("\n\n")
+    with pytest.raises(NoUsableImageError, match="names no image"):
+        reading.listed_images(listed)
+    with pytest.raises(NoUsableImageError, match=r"no such list of images: .*nowhere"):
+        reading.listed_images(tmp_path / "nowhere")

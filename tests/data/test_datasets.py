@@ -147,3 +147,17 @@ def test_whichever_images_are_truncated_there_is_something_to_train_and_to_valid
     read = [readable(source) for source in data.load(f"folder:{tmp_path}")]
     assert read[0] and read[1] and read[0] | read[1] == whole
     assert len(whole) == 1 or not read[0] & read[1]
+
+
+def test_a_list_is_parted_as_a_folder_is_and_two_lists_as_they_say(tmp_path):
+    paths = fill(tmp_path, [f"{n:02}.png" for n in range(41)])
+    train, validation = tmp_path / "train.flist", tmp_path / "val,idation.flist"
+    train.write_text("\n".join(map(str, paths)))
+    validation.write_text(str(paths[7]))
+    sources = data.load(f"flist:{train}")
+    assert [len(source) for source in sources] == [39, 2]
+    assert readable(sources[0]) | readable(sources[1]) == set(range(41))
+    sources = data.load(f"flist:{train},{validation}")
+    assert [source.paths for source in sources] == [paths, [paths[7]]]
+    # A comma of its own.
+    assert data.load(f"flist:{validation}")[1].paths == [paths[7]]

@@ -1,0 +1,136 @@
+"""What `experiments.benchmark data` measures: the input pipeline's stages, and a step to feed.
+
+Photographs are JPEGs of 1000 x 700 px, about as large as Places2's, in a dataset of TFDS's kind;
+batches are those of the paper's configuration.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import skimage.data
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from PIL import Image
+from tensorflow import keras
+
+from data.prepared import ExampleSource
+from experiments.configs import places2
+from pgi import pipeline, training
+from pgi.reading import read_image
+
+BATCH = 4
+_WIDTH, _HEIGHT = 1000, 700
+_PHOTOGRAPHS = 256
+_CONFIG = places2.get_config()
+
+
+class Batches(NamedTuple):
+    """A case that makes many batches a run, of which one is what counts."""
+
+    make: Callable[[], tf.Tensor]
+    times: int = 32
+
+    def __call__(self) -> tf.Tensor:
+        for _ in range(self.times):
+            made = self.make()
+        return made
+
+
+def read() -> Batches:
+    """A batch's bytes, from their places in the dataset."""
+    numbers, decoders = _numbers(), {"image": tfds.decode.SkipDecoding()}
+    examples = _dataset()[0].as_data_source(split="train", decoders=decoders)
+    return Batches(lambda: tf.constant([examples[next(numbers)]["image"] for _ in range(BATCH)]))
+
+
+def decode() -> Batches:
+    """A batch's pixels, from their bytes, in one thread."""
+    encoded = itertools.cycle([example["image"] for _, example in _photographs()])
+
+    def batch() -> tf.Tensor:
+        return tf.constant([read_image(io.BytesIO(next(encoded)))[0, 0] for _ in range(BATCH)])
+
+    return Batches(batch)
+
+
+def crops() -> Batches:
+    """All that the host does: read, decode, cut, batch."""
+    return _next_of(_crops())
+
+
+def pyramids() -> Batches:
+    """What an accelerator does, here the CPU: masks, pyramids."""
+    batch = next(iter(_crops()))
+    graph = tf.function(_builder(), autograph=False).get_concrete_function(*batch)
+    return Batches(lambda: graph(*batch)[0][0])
+
+
+def whole() -> Batches:
+    """What a step is given."""
+    return _next_of(pipeline.apply_on(_crops(), _builder(), device=None))
+
+
+def step() -> Callable[[], tf.Tensor]:
+    """A training step of the paper's configuration."""
+    model = training.make_model(_CONFIG)
+    training.compile_model(model, _CONFIG, keras.optimizers.Adam(), keras.optimizers.Adam())
+    batch = next(iter(pipeline.apply_on(_crops(), _builder(), device=None)))
+    graph = tf.function(model.train_step, autograph=False).get_concrete_function(batch)
+    return lambda: graph(batch)["loss"]
+
+
+@functools.cache
+def _dataset() -> tuple[tfds.core.DatasetBuilder, tempfile.TemporaryDirectory]:
+    """The photographs, prepared, and their folder, which goes with the process."""
+    folder = tempfile.TemporaryDirectory()
+    builder = tfds.dataset_builders.store_as_tfds_dataset(
+        name="photographs",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict({"image": tfds.features.Image()}),
+        split_datasets={"train": list(_photographs())},
+        data_dir=folder.name,
+        file_format="array_record",
+    )
+    return builder, folder
+
+
+def _photographs() -> Iterator[tuple[int, dict[str, Any]]]:
+    """Parts of scikit-image's photographs, each another one, as large as Places2's."""
+    rng = np.random.default_rng(0)
+    wholes = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea()]
+    for number in range(_PHOTOGRAPHS):
+        image = Image.fromarray(wholes[number % len(wholes)])
+        width = int(rng.integers(image.width // 2, image.width * 2 // 3))
+        height = width * _HEIGHT // _WIDTH
+        left = int(rng.integers(image.width - width))
+        top = int(rng.integers(image.height - height))
+        part = image.crop((left, top, left + width, top + height)).resize((_WIDTH, _HEIGHT))
+        encoded = io.BytesIO()
+        part.save(encoded, "JPEG", quality=90)
+        yield number, {"image": encoded.getvalue()}
+
+
+def _numbers() -> Iterator[int]:
+    return itertools.cycle(np.random.default_rng(0).permutation(_PHOTOGRAPHS).tolist())
+
+
+def _crops() -> tf.data.Dataset:
+    source = ExampleSource(_dataset()[0], "train", "image")
+    crop, size = _CONFIG.data.crop, _CONFIG.model.levels[-1]
+    return pipeline.crops(source, size=size, crop=crop, batch_size=BATCH, seed=0)
+
+
+def _builder() -> pipeline.Builder:
+    return pipeline.pyramid_builder(len(_CONFIG.model.levels), _CONFIG.mask, seed=0)
+
+
+def _next_of(batches: tf.data.Dataset) -> Batches:
+    iterator = iter(batches)
+    return Batches(lambda: tf.nest.flatten(next(iterator))[0])
