@@ -1,7 +1,7 @@
 """Measures speed and memory, as ratios within one run.
 
     python -m experiments.benchmark              all groups
-    python -m experiments.benchmark attention    one of: attention, pyramid, hole, training
+    python -m experiments.benchmark attention    one of: attention, pyramid, hole, training, data
 
 The baseline is the literal formulation of contextual attention, the tests' oracle: patches
 extracted, the whole score matrix held. Every case runs in a process of its own, so that its peak of
@@ -27,6 +27,7 @@ import tensorflow as tf
 from absl import app, flags
 from tensorflow import keras
 
+from experiments import benchmark_input
 from pgi.images import pyramids
 from pgi.layers.contextual_attention import PreparedAttention, contextual_attention
 from pgi.models import PyramidGenerator, SubGenerator, refine
@@ -162,6 +163,12 @@ CASES: dict[str, Case] = {
     "hole of 300 px in 2048": lambda: _pyramid(2048, 300),
     "step 256, batch 4, literal, two passes": lambda: _training(literal=True),
     "step 256, batch 4": lambda: _training(literal=False),
+    "input: read": benchmark_input.read,
+    "input: decode, one thread": benchmark_input.decode,
+    "input: read, decode, crop": benchmark_input.crops,
+    "input: masks, pyramids": benchmark_input.pyramids,
+    "input: all": benchmark_input.whole,
+    "input: a step that eats it": benchmark_input.step,
 }
 # What the names of a group's cases begin with.
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -169,6 +176,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "pyramid": ("DeepFillv2", "pyramid"),
     "hole": ("hole",),
     "training": ("step",),
+    "data": ("input",),
 }
 
 
@@ -190,6 +198,7 @@ TARGETS = [
     Target("pyramid 4096", None, 12000),
     Target("hole of 300 px in 2048", "hole of 300 px in 2048, whole image", 1 / 4),
     Target("step 256, batch 4", "step 256, batch 4, literal, two passes", 0.75),
+    Target("input: read, decode, crop", "input: a step that eats it", 1 / 5),
 ]
 
 
@@ -215,7 +224,7 @@ def measure(name: str, most_runs: int = 7, seconds: float = 20.0) -> Measured:
 def _timed(run: Callable[[], tf.Tensor]) -> float:
     begin = time.perf_counter()
     run().numpy()
-    return time.perf_counter() - begin
+    return (time.perf_counter() - begin) / getattr(run, "times", 1)
 
 
 def _megabytes(name: str) -> float:
@@ -236,8 +245,16 @@ def report(measured: dict[str, dict[str, Any]], machine: str) -> str:
         "|---|---:|---:|---:|",
     ]
     lines += [
-        f"| {name} | {x['seconds']:.2f} | {len(x['runs'])} | {x['megabytes']:,.0f} |"
+        f"| {name} | {x['seconds']:.3g} | {len(x['runs'])} | {x['megabytes']:,.0f} |"
         for name, x in measured.items()
+    ]
+    batch = benchmark_input.BATCH
+    lines += ["", f"Of the input, batches of {batch} crops of 512, images per second:", ""]
+    lines += ["| | images/s |", "|---|---:|"]
+    lines += [
+        f"| {name} | {batch / x['seconds']:,.{0 if x['seconds'] < 1 else 2}f} |"
+        for name, x in measured.items()
+        if name.startswith(GROUPS["data"])
     ]
     lines += ["", "| | reached | target: at most |", "|---|---:|---:|"]
     for target in TARGETS:
@@ -245,7 +262,7 @@ def report(measured: dict[str, dict[str, Any]], machine: str) -> str:
             if target.baseline:
                 reached = measured[target.case]["seconds"] / measured[target.baseline]["seconds"]
                 what = f"time of {target.case} / {target.baseline}"
-                lines.append(f"| {what} | {reached:.2f} | {target.at_most:.2f} |")
+                lines.append(f"| {what} | {reached:.2g} | {target.at_most:.2g} |")
             else:
                 megabytes = measured[target.case]["megabytes"]
                 lines.append(f"| MB of {target.case} | {megabytes:,.0f} | {target.at_most:,.0f} |")
@@ -266,7 +283,7 @@ def main(argv: list[str]) -> None:
             with ProcessPoolExecutor(1, mp_context=spawn) as pool:
                 measured[name] = pool.submit(measure, name).result()._asdict()
             seconds, megabytes = measured[name]["seconds"], measured[name]["megabytes"]
-            print(f"{name:<45}{seconds:9.2f} s{megabytes:10,.0f} MB", flush=True)
+            print(f"{name:<45}{seconds:9.3g} s{megabytes:10,.0f} MB", flush=True)
     machine = f"{os.cpu_count()} CPU cores ({platform.machine()}, TensorFlow {tf.__version__})"
     text = report(measured, machine)
     if len(measured) == len(CASES):  # Else ratios of different runs would come together.

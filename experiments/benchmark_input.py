@@ -6,17 +6,20 @@ batches are those of the paper's configuration.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import io
 import itertools
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import skimage.data
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from absl import logging
 from PIL import Image
 from tensorflow import keras
 
@@ -31,7 +34,8 @@ _PHOTOGRAPHS = 256
 _CONFIG = places2.get_config()
 
 
-class Batches(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Batches:
     """A case that makes many batches a run, of which one is what counts."""
 
     make: Callable[[], tf.Tensor]
@@ -83,6 +87,7 @@ def step() -> Callable[[], tf.Tensor]:
     training.compile_model(model, _CONFIG, keras.optimizers.Adam(), keras.optimizers.Adam())
     batch = next(iter(pipeline.apply_on(_crops(), _builder(), device=None)))
     graph = tf.function(model.train_step, autograph=False).get_concrete_function(batch)
+    graph(batch)  # The first also optimises the graph, for a quarter of a minute.
     return lambda: graph(batch)["loss"]
 
 
@@ -90,15 +95,22 @@ def step() -> Callable[[], tf.Tensor]:
 def _dataset() -> tuple[tfds.core.DatasetBuilder, tempfile.TemporaryDirectory]:
     """The photographs, prepared, and their folder, which goes with the process."""
     folder = tempfile.TemporaryDirectory()
-    builder = tfds.dataset_builders.store_as_tfds_dataset(
+    logging.set_verbosity(logging.ERROR)
+    tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):
+        builder = _store(folder.name)
+    return builder, folder
+
+
+def _store(folder: str) -> tfds.core.DatasetBuilder:
+    return tfds.dataset_builders.store_as_tfds_dataset(
         name="photographs",
         version="1.0.0",
         features=tfds.features.FeaturesDict({"image": tfds.features.Image()}),
         split_datasets={"train": list(_photographs())},
-        data_dir=folder.name,
+        data_dir=folder,
         file_format="array_record",
     )
-    return builder, folder
 
 
 def _photographs() -> Iterator[tuple[int, dict[str, Any]]]:

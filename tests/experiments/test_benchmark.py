@@ -14,6 +14,7 @@ from absl import app
 
 from experiments import benchmark
 from experiments.benchmark import CASES, GROUPS, TARGETS, measure, report
+from experiments.benchmark_input import Batches
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,6 +58,15 @@ def test_measures_the_memory_that_is_held_at_the_peak() -> None:
     assert 290 < float(result.stdout) < 400
 
 
+def test_of_a_case_of_many_batches_one_counts(monkeypatch) -> None:
+    def make() -> tf.Tensor:
+        time.sleep(0.02)
+        return tf.constant(0)
+
+    monkeypatch.setitem(CASES, "pause", lambda: Batches(make, times=5))
+    assert 0.02 <= measure("pause", most_runs=3).seconds < 0.04
+
+
 def test_a_case_that_takes_long_runs_once(monkeypatch) -> None:
     runs: list[int] = []
 
@@ -80,7 +90,7 @@ def test_the_report_has_the_ratios_of_what_was_measured_and_no_others() -> None:
         "attention 2048": {"seconds": 3.0, "runs": [3.0], "megabytes": 1234.0},
     }
     lines = report(measured, "a machine").splitlines()
-    assert "| step 256, batch 4, literal, two passes | 2.00 | 3 | 2,000 |" in lines
+    assert "| step 256, batch 4, literal, two passes | 2 | 3 | 2,000 |" in lines
     name = "time of step 256, batch 4 / step 256, batch 4, literal, two passes"
     assert lines[-2:] == [
         "| MB of attention 2048 | 1,234 | 1,500 |",
