@@ -70,6 +70,9 @@ class ExampleSource(ImageSource):
     def __len__(self) -> int:
         return len(self._examples)
 
+    def identity(self) -> str:
+        return self._place
+
     def key(self, number: int) -> str:
         return f"{self._place} number {number}"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import hashlib
 import os
 import threading
 import warnings
@@ -80,6 +81,10 @@ class ImageSource(abc.ABC):
 
     @abc.abstractmethod
     def __len__(self) -> int: ...
+
+    @abc.abstractmethod
+    def identity(self) -> str:
+        """What tells these images, in this order, from others: the same wherever they are kept."""
 
     @abc.abstractmethod
     def key(self, number: int) -> Hashable:
@@ -161,6 +166,10 @@ class FileSource(ImageSource):
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def identity(self) -> str:
+        names = "\n".join(path.name for path in self.paths)
+        return "files " + hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16]
 
     def key(self, number: int) -> Path:
         return self.paths[number]

@@ -46,14 +46,21 @@ class RunFolder:
         self._config = self.path / "config.json"
         self._metrics = self.path / "metrics.jsonl"
 
-    def begin(self, config: ExperimentConfig) -> None:
+    def begin(self, config: ExperimentConfig, images: Mapping[str, Any] | None = None) -> None:
         """Makes the folder, or takes it up again.
 
+        Args:
+            config: of the run.
+            images: what tells the images that it trains on and validates with from others, as
+                plain values; another order of them would make it another run.
+
         Raises:
-            RunFolderError: the folder holds a run of another config, or other files.
+            RunFolderError: the folder holds a run of another config or other images, or other
+                files.
         """
+        images = dict(images or {})
         if self._config.exists():
-            self._refuse_other(config)
+            self._refuse_other(config, images)
         elif self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"{self.path} is no folder")
         # What a kill at this place leaves behind is no other's.
@@ -62,6 +69,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         description = {
             "config": to_dict(config),
+            "images": images,
             "git_commit": _git_commit(),
             "versions": {"python": platform.python_version(), **_versions()},
         }
@@ -79,8 +87,10 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunFolderError(f"{self.path} is no run folder: {error}") from error
 
-    def _refuse_other(self, config: ExperimentConfig) -> None:
+    def _refuse_other(self, config: ExperimentConfig, images: dict[str, Any]) -> None:
         theirs, ours = to_dict(self.read_config()), to_dict(config)
+        theirs["images"] = json.loads(self._config.read_bytes()).get("images", images)
+        ours["images"] = images
         for key in _FREE_TO_CHANGE:
             # Layer by layer, the number of steps decides which level a step trains.
             if key != "steps" or config.train.schedule == "joint":
@@ -88,9 +98,9 @@ class RunFolder:
         different = differences(theirs, ours)
         if different:
             raise RunFolderError(
-                f"{self.path} holds a run of another config (its own values first):\n  "
+                f"{self.path} holds another run (its own values first):\n  "
                 + "\n  ".join(different)
-                + "\nGive the run's own config to continue it, or another folder: --workdir=... "
+                + "\nGive what is the run's own to continue it, or another folder: --workdir=... "
                 "(make train ARGS=--workdir=...)"
             )
 

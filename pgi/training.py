@@ -60,7 +60,8 @@ def train(
     ):
         check(name, f"a multiple of {replicas} replicas", count % replicas == 0, count)
     run = RunFolder(workdir)
-    run.begin(config)
+    sources = {"train": train_source, "validation": validation_source}
+    run.begin(config, {x: [len(s), s.identity()] for x, s in sources.items()})
 
     with strategy.scope():
         model = make_model(config)

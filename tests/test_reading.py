@@ -526,3 +526,15 @@ def test_a_list_may_name_what_is_no_image_but_not_that_alone(tmp_path, caplog):
         reading.listed_images(listed)
     with pytest.raises(NoUsableImageError, match=r"no such list of images: .*nowhere"):
         reading.listed_images(tmp_path / "nowhere")
+
+
+# Identity
+
+
+def test_a_source_is_known_by_its_names_and_their_order_wherever_it_is(tmp_path):
+    names = ("a.png", "b.png", "c.png")
+    here, there = ([write_picture(tmp_path / folder / name) for name in names] for folder in "xy")
+    identity = FileSource(here).identity()
+    assert FileSource(there).identity() == identity
+    others = (here[:2], here[::-1], [*here[:2], write_picture(tmp_path / "x" / "d.png")])
+    assert all(FileSource(paths).identity() != identity for paths in others)

@@ -284,3 +284,17 @@ def test_a_run_that_was_killed_while_it_was_begun_can_be_begun(tmp_path, monkeyp
             RunFolder(tmp_path / "run").begin(CONFIG)
     RunFolder(tmp_path / "run").begin(CONFIG)
     assert RunFolder(tmp_path / "run").read_config() == CONFIG
+
+
+def test_other_images_are_refused_with_the_difference(tmp_path):
+    RunFolder(tmp_path).begin(CONFIG)  # As a folder was begun before there was a note of images.
+    images = {"train": [7, "files a1"], "validation": [2, "files b2"]}
+    description = json.loads((tmp_path / "config.json").read_text())
+    del description["images"]
+    (tmp_path / "config.json").write_text(json.dumps(description))
+    RunFolder(tmp_path).begin(CONFIG, images)
+    RunFolder(tmp_path).begin(CONFIG, images)
+    with pytest.raises(RunFolderError) as error:
+        RunFolder(tmp_path).begin(CONFIG, {**images, "train": [8, "files c3"]})
+    assert "images.train: [7, 'files a1'], not [8, 'files c3']" in str(error.value)
+    assert "validation" not in str(error.value)

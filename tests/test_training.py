@@ -146,6 +146,7 @@ def validation_images(
     return np.stack(truths), np.stack(holes)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_the_run_folder_holds_what_it_promises(tmp_path: Path) -> None:
     config = tiny(steps=3)
     last = training.train(config, *sources(), tmp_path / "run")
@@ -187,6 +188,7 @@ def test_the_run_folder_holds_what_it_promises(tmp_path: Path) -> None:
         np.testing.assert_allclose(last[f"train/{total}"], parts, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_run_of_another_config_is_refused_with_the_difference(tmp_path: Path) -> None:
     training.train(tiny(steps=1, levels=(16,)), *sources(), tmp_path / "run")
     before = newest_checkpoint(tmp_path / "run")
@@ -198,6 +200,7 @@ def test_a_run_of_another_config_is_refused_with_the_difference(tmp_path: Path) 
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     run = tmp_path / "run"
     training.train(tiny(steps=2, levels=(16,)), *sources(), run)
@@ -228,6 +231,7 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_
     assert all(np.array_equal(good[name], kept[name]) for name in good)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_weights_that_break_in_the_last_step_of_a_snapshot_are_not_saved(tmp_path: Path) -> None:
     run = tmp_path / "run"
 
@@ -244,6 +248,7 @@ def test_weights_that_break_in_the_last_step_of_a_snapshot_are_not_saved(tmp_pat
     assert all(np.isfinite(x).all() for x in newest_checkpoint(run).values())
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_checkpoint_that_was_being_written_is_not_seen(tmp_path: Path) -> None:
     config, whole, broken = tiny(steps=4, levels=(16,)), tmp_path / "whole", tmp_path / "broken"
     training.train(config, *sources(), whole)
@@ -262,6 +267,7 @@ def test_a_checkpoint_that_was_being_written_is_not_seen(tmp_path: Path) -> None
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_weights_are_replaced_by_their_moving_average(tmp_path: Path) -> None:
     name = "sub_generators/0/refine/decoder/conv17/kernel/.ATTRIBUTES/VARIABLE_VALUE"
     arguments: dict[str, Any] = {"steps": 3, "levels": (16,), "snapshot_steps": 1}
@@ -281,6 +287,7 @@ def test_weights_are_replaced_by_their_moving_average(tmp_path: Path) -> None:
     assert np.abs(average - kernels[1000, 3]).max() > 1e-5
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_layerwise_training_takes_the_levels_in_turn(tmp_path: Path) -> None:
     config = tiny(steps=4, schedule="layerwise")
     training.train(config, *sources(), tmp_path / "run")
@@ -343,9 +350,20 @@ def _photograph(name: str) -> np.ndarray:
     return tf.cast(small, tf.uint8).numpy()
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_the_coarse_l1_is_added_when_it_is_weighted(tmp_path: Path) -> None:
     config = tiny(steps=1, levels=(16,))
     config.loss.coarse_l1_weight = 0.5
     last = training.train(config, *sources(), tmp_path / "run")
     terms = [last[f"train/level_0/{term}"] for term in ("adversarial", "l1", "coarse_l1")]
     np.testing.assert_allclose(last["train/level_0/loss"], np.dot(terms, [1, 1, 0.5]), rtol=1e-5)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_folder_that_has_other_photographs_now_is_refused(tmp_path: Path) -> None:
+    """Their order would be another one, and the run another than it began as."""
+    training.train(tiny(steps=1, levels=(16,)), *sources(), tmp_path / "run")
+    photographs, validation = sources()
+    more = FileSource([*photographs.paths, PHOTOGRAPHS / "rocket.jpg"])
+    with pytest.raises(RunFolderError, match=r"images\.train: \[3, 'files .*, not \[4, 'files "):
+        training.train(tiny(steps=2, levels=(16,)), more, validation, tmp_path / "run")

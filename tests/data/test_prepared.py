@@ -338,8 +338,9 @@ def weights(workdir: Path) -> Iterator[tuple[str, np.ndarray]]:
             yield name, reader.get_tensor(name)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_places2_trains_and_a_run_goes_on_to_the_bits_of_an_unbroken_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eagerly: None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install("places2", tmp_path, monkeypatch)
     monkeypatch.setitem(prepared._PAPERS, "places2", ("train+validation[1:]", "validation[:1]"))
@@ -352,9 +353,8 @@ def test_places2_trains_and_a_run_goes_on_to_the_bits_of_an_unbroken_one(
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
 
 
-def test_celeba_hq_trains_on_whole_faces(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eagerly: None
-) -> None:
+@pytest.mark.usefixtures("eagerly")
+def test_celeba_hq_trains_on_whole_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install("celeba_hq", tmp_path, monkeypatch)
     config = shrunk(celeba_hq.get_config(), steps=2)
     last = training.train(config, *data.load(config.data.dataset), tmp_path / "run")
