@@ -5,6 +5,8 @@
 # What the paper trains on is trained as the paper does it.
 ifeq ($(DATASET),places2)
 CONFIG ?= experiments/configs/places2.py
+else ifeq ($(DATASET),places2/challenge_large)
+CONFIG ?= experiments/configs/places2.py
 else ifeq ($(DATASET),celeba_hq)
 CONFIG ?= experiments/configs/celeba_hq.py
 endif

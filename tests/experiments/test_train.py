@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +72,33 @@ def test_a_diverging_run_ends_with_a_message(tmp_path: Path) -> None:
     assert result.returncode != 0
     assert "Traceback" not in result.stderr
     assert re.search(r"error: step \d+: level_0/\w+ is (nan|inf)", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], ("small", "samples", "5")),
+        (["DATASET=places2"], ("places2", "places2", "")),
+        (["DATASET=places2/challenge_large"], ("places2", "places2/challenge_large", "")),
+        (["DATASET=celeba_hq", "MINUTES=9"], ("celeba_hq", "celeba_hq", "9")),
+        (["DATASET=folder:/my places2"], ("small", "folder:/my places2", "5")),
+        (["CONFIG=experiments/configs/paper_512.py"], ("paper_512", "", "")),
+        (["DATASET=places2", "CONFIG=experiments/configs/small.py"], ("small", "places2", "5")),
+    ],
+)
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_trains_what_the_paper_does_on_the_papers_datasets(
+    arguments: list[str], expected: tuple[str, str, str]
+) -> None:
+    show = 'show:;@echo "$$CONFIG|$$DATASET|$$MINUTES"'
+    environment = {k: v for k, v in os.environ.items() if k not in ("CONFIG", "DATASET", "MINUTES")}
+    command = ["make", "-s", f"--eval={show}", "show", *arguments]
+    shown = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    config, dataset, minutes = expected
+    line = f"experiments/configs/{config}.py|{dataset}|{minutes}"
+    assert shown.stdout.splitlines() == [line]
 
 
 def test_a_missing_system_library_of_opencv_is_one_line_that_names_the_package(
