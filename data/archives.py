@@ -7,9 +7,11 @@ worker.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -31,16 +33,16 @@ class Member(NamedTuple):
     size: int
 
 
-def find(folder: tfds.core.Path, names: Sequence[str], instructions: str) -> tfds.core.Path:
+def find(folder: tfds.core.Path, names: Sequence[str]) -> tfds.core.Path:
     """The first of these files or folders that there is.
 
     Raises:
-        NoUsableImageError: there is none; the message ends with the instructions.
+        NoUsableImageError: there is none.
     """
-    for name in names:
-        if (folder / name).exists():
-            return folder / name
-    raise NoUsableImageError(f"{folder} must hold {' or '.join(names)}, got none. {instructions}")
+    for path in (folder / name for name in names):
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            return path
+    raise NoUsableImageError(f"{folder} must hold {' or '.join(names)}, got none of it.")
 
 
 def walk_tar(path: str) -> Iterator[list[Member]]:
@@ -54,13 +56,13 @@ def walk_tar(path: str) -> Iterator[list[Member]]:
         with tfds.core.Path(path).open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 tar.members.clear()  # type: ignore[attr-defined]  # It would keep all of millions.
-                if member.isfile() and member.name.lower().endswith(_SUFFIXES):
+                if member.isfile() and _is_image(member.name):
                     group.append(Member(path, member.name, member.offset_data, member.size))
                 if len(group) == _GROUP:
                     yield group
                     group = []
-    except tarfile.TarError as error:
-        raise NoUsableImageError(f"{path} must be a whole, uncompressed tar: {error}") from error
+    except (tarfile.TarError, IsADirectoryError) as error:
+        raise NoUsableImageError(f"{path} must be a whole, uncompressed tar: {error}.") from error
     if group:
         yield group
 
@@ -89,7 +91,7 @@ def names(path: tfds.core.Path) -> list[str]:
     else:
         with _zip(path) as archive:
             found = archive.namelist()
-    return sorted(name for name in found if name.lower().endswith(_SUFFIXES))
+    return sorted(filter(_is_image, found))
 
 
 def read(path: tfds.core.Path, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
@@ -103,8 +105,16 @@ def read(path: tfds.core.Path, names: Iterable[str]) -> Iterator[tuple[str, byte
                 yield name, archive.read(name)
 
 
-def _zip(path: tfds.core.Path) -> zipfile.ZipFile:
+def _is_image(name: str) -> bool:
+    # Archives made on macOS hold a hidden ._0.jpg beside each 0.jpg.
+    file = name.rpartition("/")[2].lower()
+    return file.endswith(_SUFFIXES) and not file.startswith(".")
+
+
+@contextlib.contextmanager
+def _zip(path: tfds.core.Path) -> Iterator[zipfile.ZipFile]:
     try:
-        return zipfile.ZipFile(path.open("rb"))
-    except zipfile.BadZipFile as error:
-        raise NoUsableImageError(f"{path} must be a whole zip archive: {error}") from error
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise NoUsableImageError(f"{path} must be a whole zip archive: {error}.") from error

@@ -59,7 +59,8 @@ def name_in_tfds(name: str) -> str | None:
 
 
 def _from_lists(place: str) -> tuple[ImageSource, ImageSource]:
-    first, comma, second = place.partition(",")
-    if comma and not Path(place).is_file():
-        return listed_images(first), listed_images(second)
+    for comma in (number for number, letter in enumerate(place) if letter == ","):
+        lists = Path(place[:comma]).expanduser(), Path(place[comma + 1 :]).expanduser()
+        if all(path.is_file() for path in lists):
+            return listed_images(lists[0]), listed_images(lists[1])
     return hold_out(listed_images(place))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 from absl import logging
 
@@ -22,23 +23,23 @@ def hold_out(source: FileSource) -> tuple[FileSource, FileSource]:
     """Parts a source in training and validation photographs, always in the same way."""
     # Damage shows only when a file is read: there must be one to train on, one to validate with.
     readable = (n for n in range(len(source)) if source.try_read(n) is not None)
-    found = [source.paths[number] for number in itertools.islice(readable, 2)]
+    found = list(itertools.islice(readable, 2))
     if len(found) == 1:
-        logging.warning("only one usable image, %s: it is trained on and validated with", found[0])
-        training = FileSource(found)
+        only = source.key(found[0])
+        logging.warning("only one usable image, %s: it is trained on and validated with", only)
+        training = source.part(found)
         training.skipped.update(source.skipped)
-        return training, FileSource(found)
+        return training, source.part(found)
     held_out: list[int] = []
     while not held_out:
-        numbers = [n for n, path in enumerate(source.paths) if path not in source.skipped]
+        numbers: Sequence[int] = range(len(source))
+        if source.skipped:
+            numbers = [n for n in numbers if source.key(n) not in source.skipped]
         count = held_out_count(len(numbers))
         # The first is known to be readable, and stays to be trained on.
         chosen = numbers[1 :: len(numbers) // count][:count]
         if all(source.try_read(number) is not None for number in chosen):
-            held_out = chosen
-    rest = sorted(set(numbers) - set(held_out))
-    training, validation = (
-        FileSource([source.paths[n] for n in part]) for part in (rest, held_out)
-    )
+            held_out = list(chosen)
+    training = source.part(sorted(set(numbers) - set(held_out)))
     training.skipped.update(source.skipped)
-    return training, validation
+    return training, source.part(held_out)

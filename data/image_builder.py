@@ -12,36 +12,32 @@ from pgi.reading import NoUsableImageError
 
 
 class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """A dataset of images from files that the user puts in TFDS's manual folder.
+    """A dataset of images from files in TFDS's manual folder.
 
-    Examples hold `image`, the file's own bytes, and `file_name`. It is prepared on Apache Beam
-    where the download config names a runner or options for it, and the builder can.
+    Examples hold `image`, the file's own bytes, and `file_name`.
+
+    Attributes:
+        HOMEPAGE: of the dataset.
+        PAPER_SPLITS: what the paper trains on, and what is held out then, where these are not the
+            splits train and validation.
+        KEEP: whether the images are so few and large that training keeps them decoded.
+        on_beam: whether to prepare it on Apache Beam, if the builder can.
 
     Raises:
         NoUsableImageError: a file is missing, broken, or has another number of images.
     """
 
     HOMEPAGE: str
-    runs_on_beam = False
-
-    def counts(self) -> Mapping[str, int]:
-        """How many images each split must have."""
-        raise NotImplementedError
+    PAPER_SPLITS: tuple[str, str] | None = None
+    KEEP = False
+    on_beam = False
 
     def fetch(self, folder: Path) -> None:
         """Puts what can be had without an account into the manual folder."""
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        features = {"image": tfds.features.Image(), "file_name": tfds.features.Text()}
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(features), homepage=self.HOMEPAGE
-        )
-
-    def _download_and_prepare(self, dl_manager: Any, download_config: Any) -> None:
-        self.runs_on_beam = bool(download_config.beam_runner or download_config.beam_options)
-        super()._download_and_prepare(dl_manager, download_config)
-        if download_config.max_examples_per_split is None:
-            self.check_counts({name: x.num_examples for name, x in self.info.splits.items()})
+    def counts(self) -> Mapping[str, int]:
+        """How many images each split must have."""
+        raise NotImplementedError
 
     def check_counts(self, counts: Mapping[str, int]) -> None:
         """Raises NoUsableImageError if a split has not the number of images that it must have."""
@@ -49,16 +45,22 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             if count != self.counts()[split]:
                 raise NoUsableImageError(
                     f"{self.info.full_name} must have {self.counts()[split]:,} images in its split "
-                    f"{split}, those in the manual folder are {count:,}: are the files complete, "
-                    f"and the official ones? {self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+                    f"{split}, but its archive has {count:,}: is it complete, and the official one?"
                 )
 
     def manual_folder(self, dl_manager: Any) -> tfds.core.Path:
-        """Where the user puts files."""
+        """Where the user puts files; raises NoUsableImageError if it is missing or empty."""
         try:
             return dl_manager.manual_dir
-        except AssertionError as error:  # It is missing or empty, and TFDS's message says so.
-            raise NoUsableImageError(str(error)) from error
+        except AssertionError as error:
+            message = str(error).partition(" Create it and ")[0]  # What follows are instructions.
+            raise NoUsableImageError(message) from error
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {"image": tfds.features.Image(), "file_name": tfds.features.Text()}
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(features), homepage=self.HOMEPAGE
+        )
 
 
 def examples(images: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -42,6 +42,8 @@ def main(argv: list[str]) -> None:
         info = prepared.prepare(name, _MANUAL_DIR.value, _BEAM.value).info
     except (RuleError, NoUsableImageError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; nothing was kept")
     counts = ", ".join(f"{x.num_examples:,} in {name}" for name, x in info.splits.items())
     print(f"{info.full_name} is ready in {info.data_dir}: {counts}")
 

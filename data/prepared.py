@@ -7,10 +7,11 @@ continued costs nothing, whatever the number of images.
 
 from __future__ import annotations
 
-import functools
 import importlib
 import io
 import os
+import resource
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,11 @@ from PIL import UnidentifiedImageError
 from data.datasets import PREPARED
 from data.hold_out import held_out_count
 from data.image_builder import ImageBuilder
-from pgi.reading import MIN_SIDE, ImageSource, NoUsableImageError, read_image
+from pgi.reading import ImageSource, NoUsableImageError, read_image
 from pgi.rules import RuleError
 
 # What a dataset may call its held-out images; the first that there is.
 _HELD_OUT = ("validation", "val", "test")
-# What the paper trains on, where that is not the split of that name; and what is held out.
-_PAPERS = {"places2": ("train+validation[100:]", "validation[:100]")}
-# Few and large: decoding them at each step would cost as much as training.
-_KEPT = ("photos",)
 
 
 class ExampleSource(ImageSource):
@@ -39,33 +36,34 @@ class ExampleSource(ImageSource):
     Args:
         builder: of a dataset that is prepared with random access.
         split: in TFDS's syntax, such as "train[100:]".
-        feature: which of the dataset's features is the image.
-        keep: whether pixels stay in memory once read, as for `FileSource`.
+        keep: as for `ImageSource`.
 
     Raises:
-        RuleError: the dataset is stored without random access.
+        RuleError: the dataset has no image feature, or is stored without random access.
         NoUsableImageError: the split is empty.
     """
 
-    def __init__(
-        self, builder: tfds.core.DatasetBuilder, split: str, feature: str, keep: bool = False
-    ) -> None:
-        super().__init__()
+    def __init__(self, builder: tfds.core.DatasetBuilder, split: str, keep: bool = False) -> None:
+        super().__init__(keep)
+        # ArrayRecord keeps each of up to 1,024 shards open, which is as many as Linux allows at
+        # first.
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self._place = f"{builder.info.full_name} {split}"
-        self._feature = feature
-        decoders = {feature: tfds.decode.SkipDecoding()}
+        self._feature = image_feature(builder)
+        decoders = dict.fromkeys(_image_features(builder), tfds.decode.SkipDecoding())
         try:
             self._examples = builder.as_data_source(split=split, decoders=decoders)
         except NotImplementedError as error:
+            folder = shlex.quote(str(builder.data_path))
             raise RuleError(
                 f"{builder.data_path} must be stored with random access, got "
                 f"{builder.info.file_format.value}. Remove it, so that it is prepared anew, or "
                 "convert it: .venv/bin/python -m tensorflow_datasets.scripts.convert_format "
-                f"--dataset_version_dir={builder.data_path} --out_file_format=array_record"
+                f"--dataset_version_dir={folder} --out_file_format=array_record"
             ) from error
         if not len(self):
             raise NoUsableImageError(f"{self._place} holds no image")
-        self._read = functools.cache(self._decode) if keep else self._decode
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -76,22 +74,15 @@ class ExampleSource(ImageSource):
     def key(self, number: int) -> str:
         return f"{self._place} number {number}"
 
-    def load(self, number: int) -> np.ndarray:
-        return self._read(number)
-
-    def _decode(self, number: int) -> np.ndarray:
+    def decode(self, number: int) -> np.ndarray:
         example = self._examples[number]
         try:
-            image = read_image(io.BytesIO(example[self._feature]))
-            height, width = image.shape[:2]
-            if min(height, width) < MIN_SIDE:
-                raise OSError(f"sides must be at least {MIN_SIDE} px, got {width} x {height}")
+            return read_image(io.BytesIO(example[self._feature] or b""))
         except OSError as error:
-            name = example.get("file_name", b"").decode()
+            name = (example.get("file_name") or b"").decode(errors="replace")
             # Pillow would name the buffer.
-            reason = "no image" if isinstance(error, UnidentifiedImageError) else error
+            reason = "no image" if isinstance(error, UnidentifiedImageError) else str(error)
             raise OSError(f"{name}: {reason}" if name else reason) from error
-        return image
 
 
 def sources(name: str, as_in_the_paper: bool = False) -> tuple[ExampleSource, ExampleSource]:
@@ -99,22 +90,26 @@ def sources(name: str, as_in_the_paper: bool = False) -> tuple[ExampleSource, Ex
 
     Args:
         name: as `prepare` takes it.
-        as_in_the_paper: whether Places2's official validation images are trained on too (section
-            4), all but the first hundred.
+        as_in_the_paper: whether to train on what the paper trains on, where that is not the split
+            of this name: Places2's official validation images too (section 4).
 
     Raises:
-        RuleError: as `prepare`, or it has no split or feature to train on.
+        RuleError: as `prepare`, or it has no split to train on.
         NoUsableImageError: as `prepare`, or its first hundred images are all unusable.
     """
     builder = prepare(name)
-    feature = _image_feature(builder)
-    keep = builder.name in _KEPT
-    splits = _PAPERS.get(builder.name) if as_in_the_paper else None
+    ours = builder if isinstance(builder, ImageBuilder) else None
+    splits = ours.PAPER_SPLITS if ours and as_in_the_paper else None
+    keep = ours is not None and ours.KEEP
     training, validation = (
-        ExampleSource(builder, split, feature, keep) for split in splits or _splits(builder)
+        ExampleSource(builder, split, keep) for split in splits or _splits(builder)
     )
-    training.check_usable()
-    validation.check_usable()
+    try:
+        training.check_usable()
+        validation.check_usable()
+    except NoUsableImageError as error:
+        anew = f"Remove {builder.data_path} to prepare it anew."
+        raise NoUsableImageError(f"{error}. {anew}") from error
     return training, validation
 
 
@@ -131,25 +126,61 @@ def prepare(
             it in this process, but for TFDS's datasets that know no other way than Beam.
 
     Raises:
-        RuleError: there is no such dataset, or Beam is wanted and not installed.
-        NoUsableImageError: an archive is missing or broken.
+        RuleError: there is no such dataset, it has no images, or Beam is wanted and not installed.
+        NoUsableImageError: an archive is missing or broken, or TFDS cannot prepare it.
     """
-    root = tfds.core.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    root = tfds.core.Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     try:
         builder = _builder(name, root)
-    except (ValueError, AssertionError) as error:  # An unknown name or config; a version.
+    except (ValueError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise RuleError(f'dataset must be one that TFDS knows, got "{name}": {reason}') from error
-    if not builder.data_path.exists():
-        print(f"Preparing {builder.info.full_name} in {builder.data_path}; this happens once.")
-        manual = tfds.core.Path(manual_dir or root / "downloads" / "manual").expanduser()
+    image_feature(builder)
+    if builder.data_path.exists():
+        return builder
+    print(f"Preparing {builder.info.full_name} in {builder.data_path}; this happens once.")
+    manual = tfds.core.Path(manual_dir or root / "downloads" / "manual").expanduser()
+    config = tfds.download.DownloadConfig(
+        manual_dir=manual, beam_options=_pipeline_options(beam_options)
+    )
+    try:
         if isinstance(builder, ImageBuilder):
+            builder.on_beam = bool(beam_options)
             builder.fetch(Path(manual))
-        config = tfds.download.DownloadConfig(
-            manual_dir=manual, beam_options=_pipeline_options(beam_options)
-        )
         builder.download_and_prepare(download_config=config, file_format="array_record")
+    except NoUsableImageError as error:
+        raise NoUsableImageError(f"{error} {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}") from error
+    except OSError:
+        raise
+    except Exception as error:  # TFDS's builders and downloads raise whatever they stumble over.
+        raise NoUsableImageError(f"{builder.info.full_name} cannot be prepared: {error}") from error
     return builder
+
+
+def image_feature(builder: tfds.core.DatasetBuilder) -> str:
+    """Which of a dataset's features is the image: the one of that name, or the only one.
+
+    Raises:
+        RuleError: there is none or no such one, or its values are no 8 or 16 bits.
+    """
+    features = _image_features(builder)
+    if "image" not in features and len(features) != 1:
+        raise RuleError(
+            f'{builder.info.full_name} must have an image feature, one or named "image", got '
+            f"{', '.join(features or builder.info.features)}"
+        )
+    name = "image" if "image" in features else next(iter(features))
+    kind = np.dtype(features[name].np_dtype)
+    if kind not in (np.uint8, np.uint16):
+        raise RuleError(
+            f"{builder.info.full_name}'s feature {name} must be uint8 or uint16, got {kind.name}"
+        )
+    return name
+
+
+def _image_features(builder: tfds.core.DatasetBuilder) -> dict[str, tfds.features.Image]:
+    features = dict(builder.info.features)
+    return {key: x for key, x in features.items() if isinstance(x, tfds.features.Image)}
 
 
 def _pipeline_options(options: Sequence[str]) -> Any:
@@ -171,17 +202,6 @@ def _builder(name: str, root: tfds.core.Path) -> tfds.core.DatasetBuilder:
         return tfds.builder(name, data_dir=root)
     module = importlib.import_module(f"data.{ours}.{ours}_dataset_builder")
     return module.Builder(config=config or None, data_dir=root)
-
-
-def _image_feature(builder: tfds.core.DatasetBuilder) -> str:
-    features = dict(builder.info.features)
-    found = [key for key, kind in features.items() if isinstance(kind, tfds.features.Image)]
-    if "image" in found or len(found) == 1:
-        return "image" if "image" in found else found[0]
-    raise RuleError(
-        f'{builder.info.full_name} must have an image feature, one or named "image", got '
-        f"{', '.join(found or features)}"
-    )
 
 
 def _splits(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:

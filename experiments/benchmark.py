@@ -249,13 +249,11 @@ def report(measured: dict[str, dict[str, Any]], machine: str) -> str:
         for name, x in measured.items()
     ]
     batch = benchmark_input.BATCH
-    lines += ["", f"Of the input, batches of {batch} crops of 512, images per second:", ""]
-    lines += ["| | images/s |", "|---|---:|"]
-    lines += [
-        f"| {name} | {batch / x['seconds']:,.{0 if x['seconds'] < 1 else 2}f} |"
-        for name, x in measured.items()
-        if name.startswith(GROUPS["data"])
-    ]
+    rates = {n: batch / x["seconds"] for n, x in measured.items() if n.startswith(GROUPS["data"])}
+    if rates:
+        lines += ["", f"Of the input, batches of {batch} crops of 512:", ""]
+        lines += ["| | images/s |", "|---|---:|"]
+        lines += [f"| {name} | {rate:,.3g} |" for name, rate in rates.items()]
     lines += ["", "| | reached | target: at most |", "|---|---:|---:|"]
     for target in TARGETS:
         if {target.case, target.baseline or target.case} <= set(measured):

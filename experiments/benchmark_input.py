@@ -134,7 +134,7 @@ def _numbers() -> Iterator[int]:
 
 
 def _crops() -> tf.data.Dataset:
-    source = ExampleSource(_dataset()[0], "train", "image")
+    source = ExampleSource(_dataset()[0], "train")
     crop, size = _CONFIG.data.crop, _CONFIG.model.levels[-1]
     return pipeline.crops(source, size=size, crop=crop, batch_size=BATCH, seed=0)
 

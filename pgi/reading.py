@@ -73,11 +73,17 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 class ImageSource(abc.ABC):
-    """Images by number; remembers which turned out to be unusable, and why, under their keys."""
+    """Images by number; remembers which turned out to be unusable, and why, under their keys.
 
-    def __init__(self) -> None:
+    Args:
+        keep: whether pixels stay in memory once read: for a few files, whose decoding would
+            otherwise take its share of a small machine at every step.
+    """
+
+    def __init__(self, keep: bool = False) -> None:
         self.skipped: dict[Any, str] = {}
         self._lock = threading.Lock()
+        self._decode = functools.cache(self.decode) if keep else self.decode
 
     @abc.abstractmethod
     def __len__(self) -> int: ...
@@ -91,8 +97,15 @@ class ImageSource(abc.ABC):
         """What names the image of that number, in messages too."""
 
     @abc.abstractmethod
+    def decode(self, number: int) -> np.ndarray:
+        """The image of that number, `[H, W, 3]` uint8; raises OSError if it is unreadable."""
+
     def load(self, number: int) -> np.ndarray:
-        """The image of that number, `[H, W, 3]` uint8; raises OSError if it is unusable."""
+        """The same, but that it also raises OSError if the image is too small to be trained on."""
+        image = self._decode(number)
+        if problem := _size_problem(*image.shape[1::-1]):
+            raise OSError(problem)
+        return image
 
     def read(self, number: int) -> np.ndarray:
         """The image of that number or, if it is unusable, the next usable one's.
@@ -150,32 +163,42 @@ class FileSource(ImageSource):
 
     Args:
         paths: of image files.
-        keep: whether pixels stay in memory once read: for a few files, whose decoding would
-            otherwise take its share of a small machine at every step.
+        keep: as for `ImageSource`.
 
     Raises:
         NoUsableImageError: there is no path.
     """
 
     def __init__(self, paths: Sequence[str | Path], keep: bool = False) -> None:
-        super().__init__()
+        super().__init__(keep)
         if not paths:
             raise NoUsableImageError("no image file was given")
-        self.paths = [Path(path) for path in paths]
-        self._read = functools.cache(read_image) if keep else read_image
+        # Not as `Path`s, which take five times the memory: there may be millions.
+        self._paths = [os.fspath(path) for path in paths]
+
+    @property
+    def paths(self) -> list[Path]:
+        """Of all files, in order."""
+        return [Path(path) for path in self._paths]
+
+    def part(self, numbers: Iterable[int]) -> FileSource:
+        """The files of those numbers, as a source."""
+        return FileSource([self._paths[number] for number in numbers])
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self._paths)
 
     def identity(self) -> str:
-        names = "\n".join(path.name for path in self.paths)
+        # Paths may be relative or not, so that they need not have a folder in common.
+        start = os.path.commonprefix(self._paths).rfind(os.sep) + 1  # noqa: RUF071
+        names = "\n".join(path[start:] for path in self._paths)
         return "files " + hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16]
 
     def key(self, number: int) -> Path:
-        return self.paths[number]
+        return Path(self._paths[number])
 
-    def load(self, number: int) -> np.ndarray:
-        return self._read(self.paths[number])
+    def decode(self, number: int) -> np.ndarray:
+        return read_image(self.key(number))
 
 
 def find_images(folder: str | Path) -> FileSource:
@@ -230,7 +253,7 @@ def listed_images(path: str | Path) -> FileSource:
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise NoUsableImageError(f"{path} names no image")
-    source = FileSource(names)
+    source = FileSource([*dict.fromkeys(names)])  # One that comes twice could be in both parts.
     source.check_usable()
     return source
 
@@ -246,6 +269,10 @@ def _header_problem(path: Path) -> str | None:
             width, height = image.size
     except Exception as error:  # As in read_image.
         return str(error).removeprefix(f"{path}: ")
-    if min(width, height) < MIN_SIDE:
-        return f"both sides must be at least {MIN_SIDE} px, got {width} x {height}"
-    return None
+    return _size_problem(width, height)
+
+
+def _size_problem(width: int, height: int) -> str | None:
+    if min(width, height) >= MIN_SIDE:
+        return None
+    return f"both sides must be at least {MIN_SIDE} px, got {width} x {height}"

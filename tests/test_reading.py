@@ -502,7 +502,7 @@ def test_a_forbidden_folder_does_not_keep_from_the_others(tmp_path, mode):
 def test_a_list_names_its_images_in_its_order(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = [write_picture(tmp_path / name) for name in ("b.png", "sub folder/a.png", "ü.png")]
-    lines = [str(paths[0]), "", "sub folder/a.png", "  ü.png  "]
+    lines = [str(paths[0]), "", "sub folder/a.png", "  ü.png  ", "sub folder/a.png"]
     for content in ("\n".join(lines), "\r\n".join(lines) + "\r\n", "\ufeff" + "\n".join(lines)):
         Path("train.flist").write_bytes(content.encode())
         source = reading.listed_images("train.flist")
@@ -536,5 +536,10 @@ def test_a_source_is_known_by_its_names_and_their_order_wherever_it_is(tmp_path)
     here, there = ([write_picture(tmp_path / folder / name) for name in names] for folder in "xy")
     identity = FileSource(here).identity()
     assert FileSource(there).identity() == identity
-    others = (here[:2], here[::-1], [*here[:2], write_picture(tmp_path / "x" / "d.png")])
+    others = (
+        here[:2],
+        here[::-1],
+        [*here[:2], write_picture(tmp_path / "x" / "d.png")],
+        [*here[:2], write_picture(tmp_path / "x" / "c" / "c.png")],
+    )
     assert all(FileSource(paths).identity() != identity for paths in others)

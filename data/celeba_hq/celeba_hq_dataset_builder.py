@@ -34,8 +34,9 @@ class Builder(ImageBuilder):
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         folder = self.manual_folder(dl_manager)
-        path = archives.find(folder, PLACES, self.MANUAL_DOWNLOAD_INSTRUCTIONS)
+        path = archives.find(folder, PLACES)
         splits = split_by_index(archives.names(path), sum(self.counts().values()), str(path))
+        self.check_counts({split: len(names) for split, names in splits.items()})
         return {split: self._generate_examples(path, names) for split, names in splits.items()}
 
     def _generate_examples(
@@ -77,5 +78,5 @@ def split_by_index(names: list[str], count: int, place: str) -> dict[str, list[s
     most = max((len(indexed) for indexed in folders.values()), default=0)
     raise NoUsableImageError(
         f"{place} must hold a folder of {count:,} images, each named by its index; the largest "
-        f"has {most:,}"
+        f"has {most:,}."
     )

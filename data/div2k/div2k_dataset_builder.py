@@ -29,12 +29,12 @@ class Builder(ImageBuilder):
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         folder = self.manual_folder(dl_manager)
-        return {
-            split: self._generate_examples(
-                archives.find(folder, [name], self.MANUAL_DOWNLOAD_INSTRUCTIONS)
-            )
-            for split, name in ARCHIVES.items()
-        }
+        paths = {split: archives.find(folder, [name]) for split, name in ARCHIVES.items()}
+        names = {split: archives.names(path) for split, path in paths.items()}
+        self.check_counts({split: len(names[split]) for split in names})
+        return {split: self._generate_examples(paths[split], names[split]) for split in names}
 
-    def _generate_examples(self, path: tfds.core.Path) -> Iterator[tuple[str, dict[str, Any]]]:
-        return examples(archives.read(path, archives.names(path)))
+    def _generate_examples(
+        self, path: tfds.core.Path, names: list[str]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        return examples(archives.read(path, names))

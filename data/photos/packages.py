@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tarfile
@@ -32,14 +33,14 @@ def fetch(packages: Iterable[str], folder: Path) -> None:
     if shutil.which("apt-get") is None:
         raise NoUsableImageError(
             f"{folder} must hold Debian's packages {', '.join(missing)}, and there is no apt-get "
-            f"to fetch them; their .deb files are also at {HOMEPAGE}"
+            f"to fetch them; their .deb files are also at {HOMEPAGE}."
         )
     unknown = [p for p in missing if _apt_get("download", "--print-uris", p).returncode]
     known = [package for package in missing if package not in unknown]
     if not known:
         raise NoUsableImageError(
             f"apt-get must know Debian's packages {', '.join(missing)}; it knows none of them. Its "
-            "lists may be missing: run apt-get update as root, then try again"
+            "lists may be missing: run apt-get update as root, then try again."
         )
     if unknown:
         logging.warning("apt-get does not know %s: left out", ", ".join(unknown))
@@ -48,7 +49,7 @@ def fetch(packages: Iterable[str], folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as place:
         result = _apt_get("download", *known, cwd=place)
         if result.returncode:
-            raise NoUsableImageError(f"apt-get cannot fetch packages: {result.stderr.strip()}")
+            raise NoUsableImageError(f"apt-get cannot fetch packages: {result.stderr.strip()}.")
         for package in Path(place).glob("*.deb"):
             package.rename(folder / package.name)
 
@@ -59,8 +60,8 @@ def _apt_get(*arguments: str, cwd: str | None = None) -> subprocess.CompletedPro
 
 
 def find(package: str, folder: Path) -> Path | None:
-    """A package's file in a folder, the newest by name if there are several."""
-    return max(folder.glob(f"{package}_*.deb"), default=None)
+    """A package's file in a folder, the one that came last if there are several."""
+    return max(folder.glob(f"{package}_*.deb"), key=os.path.getmtime, default=None)
 
 
 def read(package: Path, suffixes: Sequence[str]) -> Iterator[bytes]:
@@ -70,7 +71,7 @@ def read(package: Path, suffixes: Sequence[str]) -> Iterator[bytes]:
         NoUsableImageError: there is no dpkg-deb here, or the package is broken.
     """
     if shutil.which("dpkg-deb") is None:
-        raise NoUsableImageError(f"dpkg-deb (package dpkg) must be installed to read {package}")
+        raise NoUsableImageError(f"dpkg-deb (package dpkg) must be installed to read {package}.")
     command = ["dpkg-deb", "--fsys-tarfile", str(package)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
@@ -81,6 +82,6 @@ def read(package: Path, suffixes: Sequence[str]) -> Iterator[bytes]:
                         assert content is not None  # It is a file.
                         yield content.read()
         except tarfile.TarError as error:
-            raise NoUsableImageError(f"{package} must be a whole .deb package: {error}") from error
+            raise NoUsableImageError(f"{package} must be a whole .deb package: {error}.") from error
     if process.returncode:
-        raise NoUsableImageError(f"{package} must be a whole .deb package; dpkg-deb refuses it")
+        raise NoUsableImageError(f"{package} must be a whole .deb package; dpkg-deb refuses it.")

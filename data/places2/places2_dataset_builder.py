@@ -66,6 +66,7 @@ class Builder(ImageBuilder):
         ),
     ]
     HOMEPAGE = "http://places2.csail.mit.edu/"
+    PAPER_SPLITS = ("train+validation[100:]", "validation[:100]")
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Download the archives, as they are, from http://places2.csail.mit.edu/download.html: "
         "train_large_places365standard.tar (105 GB) and val_large.tar (2.1 GB), or those of "
@@ -78,31 +79,28 @@ class Builder(ImageBuilder):
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         folder, config = self.manual_folder(dl_manager), self.builder_config
         names = {"train": config.train_archive, "validation": config.validation_archive}
-        paths = {
-            split: archives.find(folder, [name], self.MANUAL_DOWNLOAD_INSTRUCTIONS)
-            for split, name in names.items()
-        }
-        if not self.runs_on_beam:
-            # Minutes, before hours of writing: a download that broke off is found now.
-            self.check_counts({split: _count(path) for split, path in paths.items()})
+        paths = {split: os.fspath(archives.find(folder, [name])) for split, name in names.items()}
+        # A minute, before hours of writing: a download that broke off is found now.
+        self.check_counts({split: _count(path) for split, path in paths.items()})
         return {split: self._generate_examples(path) for split, path in paths.items()}
 
-    def _generate_examples(self, path: tfds.core.Path) -> Any:
-        if not self.runs_on_beam:
-            return (pair for group in archives.walk_tar(os.fspath(path)) for pair in _read(group))
+    def _generate_examples(self, path: str) -> Any:
+        if not self.on_beam:
+            return (pair for group in archives.walk_tar(path) for pair in _read(group))
         beam = tfds.core.lazy_imports.apache_beam
         return (
-            beam.Create([os.fspath(path)])
+            beam.Create([path])
             | "Walk" >> beam.FlatMap(archives.walk_tar)
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.FlatMap(_read)
         )
 
 
-def _count(path: tfds.core.Path) -> int:
-    return sum(len(group) for group in archives.walk_tar(os.fspath(path)))
+def _count(path: str) -> int:
+    return sum(len(group) for group in archives.walk_tar(path))
 
 
 def _read(group: list[archives.Member]) -> Iterator[tuple[str, dict[str, Any]]]:
     # Without the outermost folder: `a/airfield/00000001.jpg`.
-    return examples((name.split("/", 1)[-1], x) for name, x in archives.read_group(group))
+    named = ((name.removeprefix("./"), image) for name, image in archives.read_group(group))
+    return examples((name.split("/", 1)[-1], image) for name, image in named)

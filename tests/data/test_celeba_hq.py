@@ -70,6 +70,7 @@ def test_a_folder_or_a_zip_named_celeba_hq_will_do(
         with zipfile.ZipFile(manual / "celeba_hq.zip", "w") as archive:
             for name, content in images.items():
                 archive.writestr(name, content)
+                archive.writestr(f"__MACOSX/._{name}", b"what macOS puts beside it")
     assert {**stored("celeba_hq", "train"), **stored("celeba_hq", "validation")} == images
 
 

@@ -60,10 +60,13 @@ class Pictures(ImageSource):
     def __len__(self) -> int:
         return self.count
 
+    def identity(self) -> str:
+        return "pictures"
+
     def key(self, number: int) -> str:
         return f"picture {number}"
 
-    def load(self, number: int) -> np.ndarray:
+    def decode(self, number: int) -> np.ndarray:
         self.loaded.append(number)
         if number in self.damaged:
             raise OSError(f"damage {number}")

@@ -159,5 +159,7 @@ def test_a_list_is_parted_as_a_folder_is_and_two_lists_as_they_say(tmp_path):
     assert readable(sources[0]) | readable(sources[1]) == set(range(41))
     sources = data.load(f"flist:{train},{validation}")
     assert [source.paths for source in sources] == [paths, [paths[7]]]
-    # A comma of its own.
+    # Commas of their own.
     assert data.load(f"flist:{validation}")[1].paths == [paths[7]]
+    sources = data.load(f"flist:{validation},{validation}")
+    assert [source.paths for source in sources] == [[paths[7]], [paths[7]]]

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
+import resource
 import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,6 +24,7 @@ from PIL import Image
 
 import data
 from data import prepared
+from data.places2.places2_dataset_builder import Builder
 from data.prepared import ExampleSource
 from experiments.configs import celeba_hq, places2
 from pgi import training
@@ -75,6 +82,11 @@ def store(
     )
 
 
+def hold_one_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the dummy's four validation images, instead of a hundred."""
+    monkeypatch.setattr(Builder, "PAPER_SPLITS", ("train+validation[1:]", "validation[:1]"))
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
@@ -129,9 +141,17 @@ def test_beam_makes_the_same_dataset_in_the_same_order(
     install("places2", tmp_path / "generator", monkeypatch)
     expected = [*stored("places2", "train").items()]
     install("places2", tmp_path / "beam", monkeypatch)
+    made = []
+    generate = Builder._generate_examples
+
+    def spy(*arguments: Any) -> Any:
+        made.append(generate(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(Builder, "_generate_examples", spy)
     prepared.prepare("places2", beam_options=["runner=DirectRunner"])
     assert [*stored("places2", "train").items()] == expected
-    assert (tmp_path / "beam" / "places2").is_dir()
+    assert len(made) == 2 and all(isinstance(step, beam.PTransform) for step in made)
 
 
 # Which images are for what
@@ -141,7 +161,7 @@ def test_places2_is_trained_on_as_in_the_paper_or_by_its_own_splits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install("places2", tmp_path, monkeypatch)
-    monkeypatch.setitem(prepared._PAPERS, "places2", ("train+validation[1:]", "validation[:1]"))
+    hold_one_out(monkeypatch)
     assert [len(source) for source in data.load("places2")] == [9, 1]
     assert [len(source) for source in data.load("tfds:places2")] == [6, 4]
 
@@ -173,7 +193,7 @@ def test_a_dataset_gives_the_samples_that_its_files_would_give(
 ) -> None:
     """The same crops, wherever one starts: what is behind the order is the number alone."""
     install("places2", tmp_path, monkeypatch)
-    source = ExampleSource(prepared.prepare("places2"), "train", "image")
+    source = ExampleSource(prepared.prepare("places2"), "train")
     files = []
     for name, content in stored("places2", "train").items():
         files.append(tmp_path / name.replace("/", "_"))
@@ -190,6 +210,27 @@ def test_a_dataset_gives_the_samples_that_its_files_would_give(
     np.testing.assert_array_equal(samples(source, 13, 7), expected[13:])
 
 
+def test_as_many_shards_as_there_are_can_be_open(home: Path) -> None:
+    """Of a thousand shards each stays open, and a thousand files are what Linux allows at first."""
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="dots",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict({"image": tfds.features.Image()}),
+        split_datasets={"train": [(value, {"image": png(value)}) for value in range(200)]},
+        data_dir=home,
+        file_format="array_record",
+        download_config=tfds.download.DownloadConfig(num_shards=200),
+    )
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (150, limits[1]))
+    try:
+        training, validation = data.load("tfds:dots")
+        read = values(training) + values(validation)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert sorted(read) == list(range(200))
+
+
 # Errors
 
 
@@ -202,9 +243,9 @@ def test_unusable_images_are_replaced_by_the_next_and_named(home: Path) -> None:
     assert len(source.skipped) == 3
     assert all(key.startswith("dots/1.0.0 train number ") for key in source.skipped)
     assert sorted(source.skipped.values()) == [
+        "both sides must be at least 32 px, got 8 x 8",
         "image file is truncated",
         "no image",
-        "sides must be at least 32 px, got 8 x 8",
     ]
 
 
@@ -301,20 +342,89 @@ def test_archives_that_are_cut_off_or_others_are_refused_and_leave_nothing(
     }
     for how, content in broken.items():
         archive.write_bytes(content)
-        with pytest.raises(NoUsableImageError, match="train"):
+        with pytest.raises(NoUsableImageError) as error:
             data.load("places2")
+        assert "http://places2.csail.mit.edu/download.html" in str(error.value), how
         left = [path for path in (tmp_path / "places2").rglob("*") if path.suffix != ".json"]
         assert not [path for path in left if path.is_file()], how
     archive.write_bytes(whole)
     assert len(data.load("tfds:places2")[0]) == 6
 
 
-def test_beam_refuses_other_archives_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("options", [[], ["runner=DirectRunner"]])
+def test_an_archive_of_another_release_is_refused(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manual = install("places2", tmp_path, monkeypatch)
     (manual / "val_large.tar").unlink()
     (manual / "val_large.tar").symlink_to(PLACES2 / "train_large_places365challenge.tar")
-    with pytest.raises(NoUsableImageError, match="must have 4 images in its split validation"):
-        prepared.prepare("places2", beam_options=["runner=DirectRunner"])
+    with pytest.raises(NoUsableImageError, match="must have 4 images in its split validation, but"):
+        prepared.prepare("places2", beam_options=options)
+
+
+@pytest.mark.parametrize("where", [100, -22])  # In an image; in the last record.
+def test_a_zip_that_is_damaged_within_is_refused_with_its_page(
+    where: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manual = install("div2k", tmp_path, monkeypatch)
+    archive = manual / "DIV2K_train_HR.zip"
+    content = bytearray(archive.read_bytes())
+    content[where] ^= 0xFF
+    archive.unlink()
+    archive.write_bytes(content)
+    with pytest.raises(NoUsableImageError) as error:
+        data.load("div2k")
+    assert str(archive) in str(error.value)
+    assert "https://data.vision.ee.ethz.ch/cvl/DIV2K/" in str(error.value)
+
+
+def test_what_tfds_cannot_prepare_is_one_message(home: Path) -> None:
+    with pytest.raises(NoUsableImageError, match=r"imagenet2012.* cannot be prepared: Manual dir"):
+        data.load("tfds:imagenet2012")
+
+
+def test_a_dataset_of_texts_is_refused_before_it_is_fetched(home: Path) -> None:
+    with pytest.raises(RuleError, match=r"must have an image feature, .* got text, label"):
+        data.load("tfds:imdb_reviews")
+
+
+def test_images_of_floats_are_refused(home: Path) -> None:
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="dots",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(
+            {"image": tfds.features.Image(shape=(None, None, 1), dtype=np.float32)}
+        ),
+        split_datasets={"train": [(0, {"image": np.zeros([40, 40, 1], np.float32)})]},
+        data_dir=home,
+        file_format="array_record",
+    )
+    with pytest.raises(RuleError, match="feature image must be uint8 or uint16, got float32"):
+        data.load("tfds:dots")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ("places2", "must hold train_large_places365standard.tar"),
+        ("samples", "must be one of photos, places2, celeba_hq, div2k, tfds:NAME, got 'samples'"),
+    ],
+)
+def test_the_program_says_what_it_needs_in_one_message(
+    dataset: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "some.zip").touch()
+    command = [sys.executable, "-m", "data.prepare", f"--dataset={dataset}"]
+    result = subprocess.run(
+        [*command, f"--manual_dir={tmp_path}"],
+        cwd=ROOT.parent,
+        env={**os.environ, "TFDS_DATA_DIR": str(tmp_path / "tfds")},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ") and message in line
 
 
 # Training
@@ -343,7 +453,7 @@ def test_places2_trains_and_a_run_goes_on_to_the_bits_of_an_unbroken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install("places2", tmp_path, monkeypatch)
-    monkeypatch.setitem(prepared._PAPERS, "places2", ("train+validation[1:]", "validation[:1]"))
+    hold_one_out(monkeypatch)
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     for workdir, steps in ((unbroken, 2), (broken, 1), (broken, 2)):
         config = shrunk(places2.get_config(), steps)
