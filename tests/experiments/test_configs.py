@@ -48,6 +48,18 @@ def test_the_hand_count_is_the_references() -> None:
     assert expected_discriminator(64) == 5_946_816
 
 
+@pytest.mark.parametrize(("name", "crop"), [("places2", "random"), ("celeba_hq", "resize")])
+def test_the_papers_datasets_are_trained_on_as_section_4_says(name: str, crop: str) -> None:
+    config = shipped(name)
+    model, train, loss, mask = config.model, config.train, config.loss, config.mask
+    assert (config.data.dataset, config.data.crop, config.data.flip) == (name, crop, False)
+    assert (model.levels, model.width, model.dilation) == ((128, 256, 512), 48, "adaptive")
+    assert (model.fusion, model.drop_coarse, train.schedule) == ("image", False, "joint")
+    assert (train.batch_size, train.learning_rate) == (4, 1e-4)
+    assert (loss.level_weights, loss.l1_weight, loss.adversarial_weight) == ((10, 1, 1), 1, 1)
+    assert (mask.square, mask.min_stroke_width, mask.max_stroke_width) == ("random", 12, 40)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_networks_have_the_parameters_that_their_layers_add_up_to(name: str) -> None:
     config = shipped(name)
