@@ -48,7 +48,7 @@ FIND_PYTHON = \
 	  exit 1; \
 	fi
 
-.PHONY: help venv train data check benchmark lint format type test lock clean
+.PHONY: help venv train data check-data benchmark lint format type test lock clean
 
 help:
 	@echo 'make train   train, by default for 5 minutes on the sample photographs:'
@@ -57,7 +57,7 @@ help:
 	@echo '             DATASET=photos, places2, celeba_hq, div2k, flist:FILE, tfds:NAME: see README'
 	@echo 'make data DATASET=photos'
 	@echo '             fetch and prepare a dataset [ARGS=--manual_dir=...]'
-	@echo 'make check DATASET=photos'
+	@echo 'make check-data DATASET=photos'
 	@echo '             count and read its images, draw a sheet of them with masks [ARGS=--most=...]'
 	@echo 'make benchmark'
 	@echo '             measure speed and memory, about half an hour [ARGS=attention|pyramid|hole|training|data]'
@@ -94,7 +94,7 @@ train: $(STAMP)
 data: $(STAMP)
 	@$(VENV_PYTHON) -m data.prepare --dataset="$$DATASET" $(ARGS)
 
-check: $(STAMP)
+check-data: $(STAMP)
 	@$(VENV_PYTHON) -m data.check --config="$$CONFIG" --dataset="$$DATASET" $(ARGS)
 
 benchmark: $(STAMP)
