@@ -301,6 +301,8 @@ def test_control_c_ends_it_at_once_without_a_traceback(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Where the tests run in the background, a shell may have set it to be ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not sheet.exists() and time.monotonic() < deadline:

@@ -431,11 +431,11 @@ def test_the_program_says_what_it_needs_in_one_message(
 
 
 def shrunk(config: ExperimentConfig, steps: int) -> ExperimentConfig:
-    """The config with one small level, and nothing else changed."""
+    """The config with two small levels, and nothing else changed."""
     return dataclasses.replace(
         config,
-        model=ModelConfig(levels=(16,), width=4, discriminator_width=2),
-        loss=LossConfig(level_weights=(1.0,)),
+        model=ModelConfig(levels=(8, 16), width=4, discriminator_width=2),
+        loss=LossConfig(level_weights=(10.0, 1.0)),
         data=dataclasses.replace(config.data, validation_images=4),
         train=dataclasses.replace(config.train, steps=steps, snapshot_steps=1),
     )

@@ -126,6 +126,7 @@ def test_the_step_descends_the_weighted_sum_of_the_levels_losses() -> None:
         np.testing.assert_allclose(new - old, -rate * gradient, atol=1e-6)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_two_devices_take_the_step_that_one_takes() -> None:
     dataset = tf.data.Dataset.from_tensors(example(levels=2, batch=4, side=16))
     dataset = dataset.unbatch().batch(4)
