@@ -63,8 +63,8 @@ def _checked_config() -> ExperimentConfig:
 def default_workdir(config: ExperimentConfig) -> str:
     """`runs/small_samples`, `runs/places2`, `runs/paper_512_holidays` for `folder:/my/holidays`."""
     kind, _, place = config.data.dataset.partition(":")
-    files = Path(place.partition(",")[0]).name if kind == "flist" else Path(place).name
-    named = files if kind in ("folder", "flist") else config.data.dataset
+    first = place.partition(",")[0] if kind == "flist" else place
+    named = Path(first).name if kind in ("folder", "flist") else config.data.dataset
     dataset = re.sub(r"\W+", "_", named)
     return f"runs/{config.name}" + (f"_{dataset}" if dataset != config.name else "")
 
