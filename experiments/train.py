@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import tensorflow as tf
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
 import data
+from experiments import program
 from pgi import summary, training
-from pgi.callbacks import NonFiniteLossError
 from pgi.config import ExperimentConfig, from_dict, to_dict
-from pgi.reading import ImageSource, NoUsableImageError
+from pgi.reading import ImageSource
 from pgi.rules import RuleError
-from pgi.run_folder import RunFolder, RunFolderError
+from pgi.run_folder import RunFolder
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "File whose get_config() is the experiment; required."
@@ -43,7 +42,6 @@ def main(argv: list[str]) -> None:
         print(summary.summarize(training.make_model(config), config.train.batch_size))
         return
     workdir = Path(_WORKDIR.value or default_workdir(config))
-    logging.set_verbosity(logging.WARNING)  # TFDS tells much else, at length.
     sources = data.load(config.data.dataset)
     gpus = len(tf.config.list_logical_devices("GPU"))
     device = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else "the CPU"
@@ -86,25 +84,5 @@ def _report(
     print(f"Run folder: {workdir}; newest picture: {picture}")
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
-    try:
-        return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        sys.exit(f"cannot read the flags: {error}")
-
-
-def _run(argv: list[str]) -> None:
-    try:
-        main(argv)
-        message = None
-    except (RuleError, NoUsableImageError, RunFolderError, NonFiniteLossError, OSError) as error:
-        message = f"error: {error}"
-    except KeyboardInterrupt:
-        message = "interrupted; the same command goes on from the last checkpoint"
-    # Not inside `except`: the error would keep the data pipeline alive, whose threads then wait for
-    # a Python that is going away.
-    sys.exit(message)
-
-
 if __name__ == "__main__":
-    app.run(_run, flags_parser=_parse_flags)
+    program.run(main, "the same command goes on from the last checkpoint")

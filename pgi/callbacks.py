@@ -20,7 +20,17 @@ Logs = dict[str, float]
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A loss became infinite or no number; the message names the level and the term."""
+    """A loss became infinite or no number; the message names the level and the term.
+
+    Args:
+        step: the last one that was taken.
+        reason: which loss or weights are not finite.
+        advice: what the user has, and can do.
+    """
+
+    def __init__(self, step: int, reason: str, advice: str) -> None:
+        super().__init__(f"step {step}: {reason}. {advice}")
+        self.step, self.reason = step, reason
 
 
 class TotalSteps(keras.callbacks.Callback):
@@ -78,9 +88,10 @@ class StopOnNonFinite(keras.callbacks.Callback):
     def _stop(self, what: str) -> None:
         good = tf.train.latest_checkpoint(str(self.run.checkpoints)) or "none yet"
         raise NonFiniteLossError(
-            f"step {self.model.step}: {what}. The last good checkpoint is kept: {good}. "
-            "The same command would end here again: try a lower --config.train.learning_rate, "
-            "in another --workdir"
+            self.model.step,
+            what,
+            f"The last good checkpoint is kept: {good}. The same command would end here again: "
+            "try a lower --config.train.learning_rate, in another --workdir",
         )
 
 

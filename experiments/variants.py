@@ -1,0 +1,154 @@
+"""What the ablations compare: the paper's model, changed in one place at a time, at three scales.
+
+layers     Table 3: two levels against three
+fusion     Table 4: where a level's result enters the next
+dilation   Table 5: standard against adaptive
+further    what the paper only tells of, and its baselines: pyramids of one level
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from experiments.configs import paper_512, small
+from pgi.config import ExperimentConfig
+from pgi.rules import check_choice
+
+OURS = "pg"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What tells a variant from the paper's model.
+
+    Attributes:
+        title: its name in tables and pictures; `{levels}` stands for its levels' sides.
+        levels: which of the scale's three levels it has.
+        model: fields of `ModelConfig` that differ.
+        loss: of `LossConfig`.
+        mask: of `MaskConfig`.
+        train: of `TrainConfig`.
+    """
+
+    title: str
+    levels: tuple[int, ...] = (0, 1, 2)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    loss: Mapping[str, Any] = field(default_factory=dict)
+    mask: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _deepfillv2(title: str, level: int) -> Variant:
+    return Variant(
+        title,
+        levels=(level,),
+        model={"dilation": "standard", "fusion": "none"},
+        loss={"coarse_l1_weight": 1.0},
+    )
+
+
+VARIANTS = {
+    "pg_lower": Variant("PG_{levels}", levels=(0, 1)),
+    "pg_upper": Variant("PG_{levels}", levels=(1, 2)),
+    OURS: Variant("PG_{levels} (ours)"),
+    "feature_coarse": Variant("feature-level, coarse", model={"fusion": "feature_coarse"}),
+    "feature_refine": Variant("feature-level, refine", model={"fusion": "feature_refine"}),
+    "image_attention": Variant("image-level, attention path", model={"fusion": "image_attention"}),
+    "image_convolution": Variant(
+        "image-level, non-attention path", model={"fusion": "image_convolution"}
+    ),
+    "standard_dilation": Variant("standard dilation", model={"dilation": "standard"}),
+    "drop_coarse": Variant("no coarse stage above the bottom", model={"drop_coarse": True}),
+    "layerwise": Variant("trained layer by layer", train={"schedule": "layerwise"}),
+    "coarse_l1": Variant("L1 on coarse results too", loss={"coarse_l1_weight": 1.0}),
+    "square_center": Variant("training square in the centre", mask={"square": "center"}),
+    "deepfillv2": _deepfillv2("DeepFillv2, {levels}", 1),
+    "deepfillv2_dagger": _deepfillv2("DeepFillv2†, {levels}", 2),
+}
+
+GROUPS = {
+    "layers": ("pg_lower", "pg_upper", OURS),
+    "fusion": ("feature_coarse", "feature_refine", "image_attention", "image_convolution", OURS),
+    "dilation": ("standard_dilation", OURS),
+    "further": (
+        OURS,
+        "drop_coarse",
+        "layerwise",
+        "coarse_l1",
+        "square_center",
+        "deepfillv2",
+        "deepfillv2_dagger",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the networks are, how long they learn, and from what.
+
+    Attributes:
+        base: of all variants; its dataset is what they are trained on.
+        evaluated_on: the dataset whose validation photographs they are compared on.
+        crops: how many crops of each of these.
+    """
+
+    base: ExperimentConfig
+    evaluated_on: str
+    crops: int = 1
+
+
+def _small(dataset: str, width: int, batch_size: int, steps: int, snapshot: int) -> Any:
+    config = small.get_config()
+    return replace(
+        config,
+        model=replace(config.model, width=width),
+        data=replace(config.data, dataset=dataset),
+        train=replace(config.train, batch_size=batch_size, steps=steps, snapshot_steps=snapshot),
+    )
+
+
+def _paper() -> ExperimentConfig:
+    config = paper_512.get_config()
+    return replace(config, data=replace(config.data, dataset="places2"))
+
+
+SCALES = {
+    # Two minutes a variant on two CPU cores.
+    "tiny": Scale(_small("samples", 16, 2, 300, 100), "samples", crops=8),
+    # An hour a variant.
+    "small": Scale(_small("photos", 24, 4, 6000, 500), "photos", crops=4),
+    "paper": Scale(_paper(), "div2k"),
+}
+
+
+def variant_config(name: str, scale: str, seed: int = 0) -> ExperimentConfig:
+    """The experiment that trains a variant.
+
+    Args:
+        name: of `VARIANTS`.
+        scale: of `SCALES`.
+        seed: of weights, data and masks.
+
+    Raises:
+        RuleError: the variant or the scale is unknown.
+    """
+    check_choice("variant", tuple(VARIANTS), name)
+    check_choice("scale", tuple(SCALES), scale)
+    variant, base = VARIANTS[name], SCALES[scale].base
+    levels = tuple(base.model.levels[level] for level in variant.levels)
+    weights = (10.0,) + (1.0,) * (len(levels) - 1) if len(levels) > 1 else (1.0,)
+    return replace(
+        base,
+        name=name,
+        model=replace(base.model, levels=levels, **variant.model),
+        loss=replace(base.loss, level_weights=weights, **variant.loss),
+        mask=replace(base.mask, **variant.mask),
+        train=replace(base.train, seed=seed, **variant.train),
+    )
+
+
+def title(name: str, config: ExperimentConfig) -> str:
+    """What tables and pictures call a variant."""
+    return VARIANTS[name].title.format(levels="+".join(map(str, config.model.levels)))
