@@ -6,9 +6,11 @@ a pyramid is a tuple with the coarsest level first.
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from pgi.layers.resize import halve_max, halve_mean
+from pgi.rules import check
 
 
 def to_float(image: tf.Tensor) -> tf.Tensor:
@@ -39,6 +41,34 @@ def complete(image: tf.Tensor, prediction: tf.Tensor, mask: tf.Tensor) -> tf.Ten
     Source: [29]. Departs from it: nothing.
     """
     return tf.where(mask > 0.5, prediction, image)
+
+
+def as_hole(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """A mask as it is given at the edges, as bool: True = hole.
+
+    Args:
+        mask: bool, True = hole, or uint8, above 127 = hole; `[H, W]` or `[H, W, 1]`, for a batch
+            also `[N, H, W]` or `[N, H, W, 1]`.
+        size: of the image, `(H, W)`, or of a batch, `(N, H, W)`.
+
+    Returns:
+        `[H, W]`, or `[N, H, W]` if the mask has an axis for the batch.
+
+    Raises:
+        RuleError: the mask has another type or size, or its values are 0 and 1 in uint8.
+
+    Source: ours. Departs from it: nothing.
+    """
+    mask = np.asarray(mask)
+    check("mask", "bool or uint8", mask.dtype in (np.bool_, np.uint8), str(mask.dtype))
+    sizes = (size, size[-2:])
+    fits = mask.shape in sizes or (mask.shape[-1:] == (1,) and mask.shape[:-1] in sizes)
+    check("mask", f"of the image's size {size}", fits, mask.shape)
+    if mask.dtype == np.uint8:
+        scale = "of 0 to 255, where above 127 is hole (or bool)"
+        check("mask", scale, mask.max() != 1, "a maximum of 1")
+        mask = mask > 127
+    return mask if mask.shape in sizes else mask[..., 0]
 
 
 def remove_hole(image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

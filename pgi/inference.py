@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pgi.images import complete, to_float, to_uint8
+from pgi.images import as_hole, complete, to_float, to_uint8
 from pgi.models import PyramidGenerator
 from pgi.models.restricted import complete_holes
 from pgi.rules import check
@@ -58,7 +58,7 @@ class Inpainter:
         fits = image.ndim in (3, 4) and image.shape[-1] == 3 and image.size > 0
         check("image", "[H, W, 3] or [N, H, W, 3] and not empty", fits, image.shape)
         batch = image if image.ndim == 4 else image[None]
-        hole = _hole(np.asarray(mask), image.shape[:-1])
+        hole = as_hole(mask, image.shape[:-1])
         masks = hole if hole.ndim == 3 else hole[None]
         # All masks first: a batch is refused before any work is done for it.
         for number, part in enumerate(masks):
@@ -115,19 +115,6 @@ def load(path: str | Path) -> Inpainter:
             f"{checkpoint} is damaged or does not fit its run's config: {error}"
         ) from error
     return Inpainter(model)
-
-
-def _hole(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """`[H, W]` or `[N, H, W]` bool, for an image or a batch of that `[H, W]` or `[N, H, W]`."""
-    check("mask", "bool or uint8", mask.dtype in (np.bool_, np.uint8), str(mask.dtype))
-    sizes = (size, size[-2:])
-    fits = mask.shape in sizes or (mask.shape[-1:] == (1,) and mask.shape[:-1] in sizes)
-    check("mask", f"of the image's size {size}", fits, mask.shape)
-    if mask.dtype == np.uint8:
-        scale = "of 0 to 255, where above 127 is hole (or bool)"
-        check("mask", scale, mask.max() != 1, "a maximum of 1")
-        mask = mask > 127
-    return mask if mask.shape in sizes else mask[..., 0]
 
 
 def _check_share(hole: np.ndarray, name: str) -> None:

@@ -1,0 +1,1 @@
+"""How well holes are filled: the same crops and masks for every method, numbers with intervals."""
