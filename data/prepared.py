@@ -74,6 +74,10 @@ class ExampleSource(ImageSource):
     def key(self, number: int) -> str:
         return f"{self._place} number {number}"
 
+    def name(self, number: int) -> str:
+        name = (self._examples[number].get("file_name") or b"").decode(errors="surrogateescape")
+        return name or f"number {number}"
+
     def decode(self, number: int) -> np.ndarray:
         example = self._examples[number]
         try:

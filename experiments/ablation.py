@@ -11,85 +11,114 @@ diverges is recorded so, and stops no other.
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from absl import app, flags
+from absl import flags
 from tensorflow import keras
 
 import data
-from experiments import program
+from data.datasets import KNOWN
+from experiments import evaluate, program
 from experiments.variants import GROUPS, SCALES, VARIANTS, title, variant_config
 from pgi import training
 from pgi.callbacks import NonFiniteLossError
 from pgi.config import ExperimentConfig
+from pgi.evaluation import results
+from pgi.evaluation.comparing import MASKED, TRUTH, compare
+from pgi.evaluation.methods import Trained
+from pgi.metrics import PROTOCOLS
 from pgi.reading import ImageSource
-from pgi.run_folder import write_atomically
-
-_SCALE = flags.DEFINE_enum("scale", "tiny", list(SCALES), "Sizes, width and steps together.")
-_VARIANT = flags.DEFINE_multi_enum(
-    "variant", None, list(VARIANTS), "Only this variant; may be given several times."
-)
-_SEEDS = flags.DEFINE_integer("seeds", 1, "How many times each is trained.", lower_bound=1)
-_DATASET = flags.DEFINE_string("dataset", None, "To train on; default: the scale's.")
-_STEPS = flags.DEFINE_integer("steps", None, "Of training; default: the scale's.", lower_bound=1)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Default: runs/ablation/SCALE.")
+from pgi.rules import check_choice
+from pgi.run_folder import RunFolder
 
 
-def train(
-    config: ExperimentConfig, sources: tuple[ImageSource, ImageSource], folder: Path
-) -> dict[str, Any] | None:
-    """Trains a variant to its end, unless it diverges.
+def train(config: ExperimentConfig, sources: tuple[ImageSource, ImageSource], folder: Path) -> None:
+    """Trains a variant to its end, or until it diverges, which its folder then records.
 
     Args:
         config: of the variant.
         sources: photographs to learn from, and held out.
         folder: its run folder, which may hold a part of the run, or all.
-
-    Returns:
-        None, or the step and the reason of its divergence, which the folder keeps.
     """
-    record = folder / "diverged.json"
-    if not record.exists():
+    run = RunFolder(folder)
+    taken = [line["step"] for line in run.read_metrics()]
+    finished = max(taken, default=0) >= config.train.steps and run.read_config() == config
+    if run.read_divergence() is None and not finished:
+        keras.backend.clear_session()
         try:
-            keras.backend.clear_session()
             training.train(config, *sources, folder)
-            return None
         except NonFiniteLossError as error:
-            diverged = {"step": error.step, "reason": error.reason}
-            write_atomically(record, json.dumps(diverged, indent=2).encode() + b"\n")
-    return json.loads(record.read_bytes())
+            run.record_divergence(error.step, error.reason)
 
 
-def main(argv: list[str]) -> None:
-    """Trains what the flags name."""
-    groups = argv[1:]
-    if unknown := sorted(set(groups) - set(GROUPS)):
-        raise app.UsageError(f"unknown group {unknown[0]}; there are: {', '.join(GROUPS)}")
-    names = _VARIANT.value or dict.fromkeys(x for group in groups or GROUPS for x in GROUPS[group])
-    root = Path(_WORKDIR.value or f"runs/ablation/{_SCALE.value}")
-    configs = {
-        (name, seed): _override(variant_config(name, _SCALE.value, seed))
-        for seed in range(_SEEDS.value)
-        for name in names
-    }
-    sources = data.load(next(iter(configs.values())).data.dataset)
-    for number, ((name, seed), config) in enumerate(configs.items(), start=1):
-        print(f"{number} of {len(configs)}: {title(name, config)}, seed {seed}", flush=True)
-        diverged = train(config, sources, root / name / f"seed_{seed}")
-        if diverged:
-            print(f"diverged at step {diverged['step']}: {diverged['reason']}", flush=True)
+def collect(root: Path) -> None:
+    """Joins what the variants' folders hold so far, and writes tables, figures and sheets of it.
 
-
-def _override(config: ExperimentConfig) -> ExperimentConfig:
-    return replace(
-        config,
-        data=replace(config.data, dataset=_DATASET.value or config.data.dataset),
-        train=replace(config.train, steps=_STEPS.value or config.train.steps),
+    Args:
+        root: holds `VARIANT/seed_N/evaluation`, of any variants and seeds.
+    """
+    folders = [x for name in VARIANTS for x in sorted(root.glob(f"{name}/seed_*/evaluation"))]
+    found = results.join(results.read(folder / "results.json") for folder in folders)
+    results.write(root / "results.json", found)
+    pictures = {name: folders[0] / "pictures" / name for name in (TRUTH, MASKED)}
+    for folder in reversed(folders):  # So that the first seed's are shown.
+        name = folder.parent.parent.name
+        pictures[name] = folder / "pictures" / name
+    evaluate.report(
+        root, "paper", {x: pictures[x] for x in (TRUTH, MASKED, *VARIANTS) if x in pictures}
     )
 
 
+def main(argv: list[str]) -> None:
+    """Trains and compares what the flags name."""
+    values, groups = flags.FLAGS, argv[1:]
+    for group in groups:
+        check_choice("group", tuple(GROUPS), group)
+    names = values.variant or dict.fromkeys(x for g in groups or GROUPS for x in GROUPS[g])
+    scale = SCALES[values.scale]
+    dataset = values.dataset or scale.base.data.dataset
+    other = "" if dataset == scale.base.data.dataset else "_" + re.sub(r"\W+", "_", dataset)
+    root = Path(values.workdir or f"runs/ablation/{values.scale}{other}")
+    steps = values.steps or scale.base.train.steps
+    tasks = evaluate.choose_tasks(
+        values.evaluated_on or (dataset if values.dataset else scale.evaluated_on),
+        ["table_1"],
+        scale.base.model.levels[-1],
+        scale.base.data.crop,
+        each=scale.crops,
+    )
+    sources = data.load(dataset)
+    wanted = [(name, seed) for seed in range(values.seeds) for name in names]
+    for number, (name, seed) in enumerate(wanted, start=1):
+        config = variant_config(name, values.scale, seed)
+        config = replace(
+            config,
+            data=replace(config.data, dataset=dataset),
+            train=replace(config.train, steps=steps),
+        )
+        folder = root / name / f"seed_{seed}"
+        print(f"{number} of {len(wanted)}: {title(name, config)}, seed {seed}", flush=True)
+        train(config, sources, folder)
+        method = Trained(folder, title=title(name, config))
+        if method.diverged:
+            print("diverged at step {step}: {reason}".format(**method.diverged), flush=True)
+        compare([method], tasks, PROTOCOLS, folder / "evaluation")
+    collect(root)
+
+
+def _define_flags() -> None:
+    # Not at import: tests import this module beside other programs that have such flags.
+    flags.DEFINE_enum("scale", "tiny", list(SCALES), "Sizes, width and steps together.")
+    flags.DEFINE_multi_enum("variant", [], list(VARIANTS), "Only this one; may be repeated.")
+    flags.DEFINE_integer("seeds", 1, "How many times each is trained.", lower_bound=1)
+    flags.DEFINE_string("dataset", None, f"To train on: {KNOWN}; default: the scale's.")
+    flags.DEFINE_string("evaluated_on", None, "The same for evaluation; default: as trained.")
+    flags.DEFINE_integer("steps", None, "Of training; default: the scale's.", lower_bound=1)
+    flags.DEFINE_string("workdir", None, "Default: runs/ablation/SCALE.")
+
+
 if __name__ == "__main__":
+    _define_flags()
     program.run(main, "the same command goes on where this stopped")

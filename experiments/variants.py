@@ -152,3 +152,13 @@ def variant_config(name: str, scale: str, seed: int = 0) -> ExperimentConfig:
 def title(name: str, config: ExperimentConfig) -> str:
     """What tables and pictures call a variant."""
     return VARIANTS[name].title.format(levels="+".join(map(str, config.model.levels)))
+
+
+def ours_among(kinds: Mapping[str, str]) -> str | None:
+    """The method that others are compared with: the paper's, or else the first trained one.
+
+    Args:
+        kinds: of the methods, as in `pgi.evaluation.results.Evaluation`.
+    """
+    trained = [name for name, kind in kinds.items() if kind == "trained"]
+    return OURS if OURS in trained else next(iter(trained), None)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from pgi.images import as_hole, complete, to_float, to_uint8
+from pgi.images import as_hole, complete, pyramids, to_float, to_uint8
 from pgi.models import PyramidGenerator
 from pgi.models.restricted import complete_holes
 from pgi.rules import check
@@ -17,6 +18,13 @@ from pgi.run_folder import RunFolder, RunFolderError
 
 # Above it the mask is more likely to be the wrong way round than meant.
 _MANY = 0.7
+
+
+class LevelResult(NamedTuple):
+    """A level's raw output and its completed image, uint8 `[H, W, 3]`."""
+
+    refined: np.ndarray
+    completed: np.ndarray
 
 
 class Inpainter:
@@ -51,6 +59,7 @@ class Inpainter:
         signature = [tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([None, None], tf.bool)]
         # Nothing in it needs AutoGraph, which would double the time of the first call.
         self._fill = tf.function(self._filled, input_signature=signature, autograph=False)
+        self._levels = tf.function(self._every_level, input_signature=signature, autograph=False)
 
     def __call__(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         image = np.asarray(image)
@@ -69,13 +78,48 @@ class Inpainter:
         ]
         return np.stack(filled).reshape(image.shape)
 
-    def _filled(self, image: tf.Tensor, hole: tf.Tensor) -> tf.Tensor:
-        """`[H, W, 3]` uint8 and `[H, W]` bool to `[H, W, 3]` uint8."""
-        height, width = tf.shape(image)[0], tf.shape(image)[1]
+    def every_level(self, image: np.ndarray, mask: np.ndarray) -> list[LevelResult]:
+        """What each level makes of one image, coarsest first; computes the whole image.
+
+        Args:
+            image: uint8 `[H, W, 3]`.
+            mask: as for a call.
+
+        Returns:
+            A level `k` below the highest has sides of H / 2**k and W / 2**k, rounded up.
+
+        Raises:
+            RuleError: as a call.
+
+        Source: Figure 2. Departs from it: nothing.
+        """
+        image = np.asarray(image)
+        check("image", "uint8 [H, W, 3]", image.dtype == np.uint8 and image.ndim == 3, image.shape)
+        hole = as_hole(mask, image.shape[:-1])
+        _check_share(hole, "mask")
+        sides = [image.shape[:2]]
+        for _ in self.model.levels[1:]:
+            sides.append(tuple(-(-side // 2) for side in sides[-1]))
+        return [
+            LevelResult(*(x.numpy()[:height, :width] for x in pair))
+            for pair, (height, width) in zip(self._levels(image, hole), reversed(sides))
+        ]
+
+    def _every_level(self, image: tf.Tensor, hole: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        outputs = self.model(pyramids(*self._padded(image, hole), len(self.model.levels)))
+        return [(to_uint8(x.refined[0]), to_uint8(x.completed[0])) for x in outputs]
+
+    def _padded(self, image: tf.Tensor, hole: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """`[1, H, W, 3]` in [-1, 1] and `[1, H, W, 1]`, mirrored up to what the levels halve."""
         multiple = 8 * 2 ** (len(self.model.levels) - 1)
         pixels = _mirrored(_mirrored(to_float(image), 0, multiple), 1, multiple)
         mask = _mirrored(_mirrored(tf.cast(hole, tf.float32), 0, multiple), 1, multiple)
-        completed = complete_holes(self.model, pixels[None], mask[None, :, :, None])
+        return pixels[None], mask[None, :, :, None]
+
+    def _filled(self, image: tf.Tensor, hole: tf.Tensor) -> tf.Tensor:
+        """`[H, W, 3]` uint8 and `[H, W]` bool to `[H, W, 3]` uint8."""
+        height, width = tf.shape(image)[0], tf.shape(image)[1]
+        completed = complete_holes(self.model, *self._padded(image, hole))
         filled = to_uint8(completed[0, :height, :width])
         return complete(image, filled, tf.cast(hole, tf.float32)[:, :, None])
 

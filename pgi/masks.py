@@ -85,7 +85,7 @@ def random_squares(
     Departs from it: nothing, with `"random"`.
     """
     check_choice("placement", PLACEMENTS, placement)
-    place_y, inset_y, place_x, inset_x = tf.unstack(_uniform(seeds, _SQUARE, [4]), axis=1)
+    place_y, inset_y, place_x, inset_x = tf.unstack(uniform(seeds, _SQUARE, [4]), axis=1)
 
     def inside(side: int | tf.Tensor, place: tf.Tensor, inset: tf.Tensor) -> tf.Tensor:
         half = side // 2
@@ -131,15 +131,12 @@ def brush_strokes(
     vertices, widths, valid = stroke_vertices(
         seeds, height, width, min_width=min_width, max_width=max_width
     )
-    # All strokes' segments in one axis, [B, segments, 1]; the last axis is for the rows.
-    shape = [tf.shape(vertices)[0], MAX_STROKES * MAX_STEPS, 1]
-    first, second = vertices[:, :, :-1], vertices[:, :, 1:]
-    downward = first[..., 1:] <= second[..., 1:]
-    upper = tf.reshape(tf.where(downward, first, second), [*shape, 2])
-    lower = tf.reshape(tf.where(downward, second, first), [*shape, 2])
-    widths = tf.reshape(tf.repeat(widths, MAX_STEPS, axis=1), shape)
-    start, stop = _row_runs(upper, lower, widths, height, width)
-    return _fill_runs(start, tf.where(tf.reshape(valid, shape), stop, start), width)
+    shape = [tf.shape(vertices)[0], MAX_STROKES * MAX_STEPS]
+    starts, ends = (
+        tf.reshape(part, [*shape, 2]) for part in (vertices[:, :, :-1], vertices[:, :, 1:])
+    )
+    widths = tf.repeat(widths, MAX_STEPS, axis=1)
+    return paint_segments(starts, ends, widths, tf.reshape(valid, shape), height, width)
 
 
 def stroke_vertices(
@@ -167,7 +164,7 @@ def stroke_vertices(
             "stroke widths must be 1 <= min_width <= max_width, "
             f"got min_width={min_width}, max_width={max_width}"
         )
-    draws = _uniform(seeds, _STROKES, [MAX_STROKES, 7 + 3 * MAX_STEPS])
+    draws = uniform(seeds, _STROKES, [MAX_STROKES, 7 + 3 * MAX_STEPS])
     strokes, steps, below, above, thickness, x, y = tf.split(draws[..., :7], 7, axis=-1)
     turn, normal_radius, normal_angle = tf.split(draws[..., 7:], 3, axis=-1)
 
@@ -192,6 +189,35 @@ def stroke_vertices(
         vertices.append(vertex)
     widths = tf.cast(min_width + (max_width - min_width) * thickness[..., 0], tf.int32)
     return tf.cast(tf.stack(vertices, axis=2), tf.int32), widths, valid
+
+
+def paint_segments(
+    starts: tf.Tensor,
+    ends: tf.Tensor,
+    widths: tf.Tensor,
+    valid: tf.Tensor,
+    height: int | tf.Tensor,
+    width: int | tf.Tensor,
+) -> tf.Tensor:
+    """The pixels whose distance from a segment is at most half of its width.
+
+    Args:
+        starts, ends: `[B, segments, 2]`, (x, y) in whole pixels; either may be the upper one.
+        widths: `[B, segments]`, in whole pixels.
+        valid: `[B, segments]` bool, whether the segment is painted.
+        height, width: of the masks in pixels.
+
+    Returns:
+        `[B, height, width, 1]` float32, 1 = painted, 0 = not.
+
+    Source: ours.
+    """
+    downward = starts[..., 1:] <= ends[..., 1:]
+    upper, lower = tf.where(downward, starts, ends), tf.where(downward, ends, starts)
+    # The new axis is for the rows.
+    upper, lower = upper[:, :, tf.newaxis], lower[:, :, tf.newaxis]
+    start, stop = _row_runs(upper, lower, widths[..., tf.newaxis], height, width)
+    return _fill_runs(start, tf.where(valid[..., tf.newaxis], stop, start), width)
 
 
 def _row_runs(
@@ -249,8 +275,22 @@ def _fill_runs(start: tf.Tensor, stop: tf.Tensor, width: int | tf.Tensor) -> tf.
     return tf.cast(runs[:, :, :-1, tf.newaxis] > 0, tf.float32)
 
 
-def _uniform(seeds: tf.Tensor, stream: int, shape: list[int]) -> tf.Tensor:
-    """float64 `[B, *shape]`, uniform in [0, 1), sample i drawn from `seeds[i]` alone."""
+def uniform(seeds: tf.Tensor, stream: int, shape: list[int]) -> tf.Tensor:
+    """Uniform draws in [0, 1), the same on every device, those of a sample from its seed alone.
+
+    Args:
+        seeds: integers `[B, 2]`, one stateless seed a sample.
+        stream: keeps draws of the same seeds for different ends independent.
+        shape: of one sample's draws.
+
+    Returns:
+        `[B, *shape]` float64.
+
+    Raises:
+        ValueError: `seeds` are not integers `[B, 2]`.
+
+    Source: ours.
+    """
     seeds = tf.convert_to_tensor(seeds)
     if not (seeds.dtype.is_integer and seeds.shape.is_compatible_with([None, 2])):
         raise ValueError(f"seeds must be integers [B, 2], got {seeds.dtype.name} {seeds.shape}")

@@ -99,21 +99,22 @@ def _file_number(number: tf.Tensor, files: int, seed: int, shuffle: bool) -> tf.
 
 def _cut(image: np.ndarray, size: int, crop: str, rng: np.random.Generator) -> np.ndarray:
     if crop == "resize":
-        return _resize(image, size, size)
+        return resize(image, size, size)
     short = min(image.shape[:2])
     if short < size:
         height, width = (max(size, round(side * size / short)) for side in image.shape[:2])
-        image, short = _resize(image, height, width), size
+        image, short = resize(image, height, width), size
     side = size if crop == "random" else int(rng.integers(size, short, endpoint=True))
     top, left = (int(rng.integers(0, length - side, endpoint=True)) for length in image.shape[:2])
-    return _resize(image[top : top + side, left : left + side], size, size)
+    return resize(image[top : top + side, left : left + side], size, size)
 
 
 def _mirror(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return cv2.flip(image, 1) if rng.integers(2) else image
 
 
-def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Another size of a uint8 `[H, W, 3]`: by area where it shrinks, else bicubic."""
     if image.shape[:2] == (height, width):
         return image
     shrinks = image.shape[0] >= height and image.shape[1] >= width

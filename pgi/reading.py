@@ -97,6 +97,10 @@ class ImageSource(abc.ABC):
         """What names the image of that number, in messages too."""
 
     @abc.abstractmethod
+    def name(self, number: int) -> str:
+        """What names the image of that number wherever the images are kept."""
+
+    @abc.abstractmethod
     def decode(self, number: int) -> np.ndarray:
         """The image of that number, `[H, W, 3]` uint8; raises OSError if it is unreadable."""
 
@@ -175,6 +179,8 @@ class FileSource(ImageSource):
             raise NoUsableImageError("no image file was given")
         # Not as `Path`s, which take five times the memory: there may be millions.
         self._paths = [os.fspath(path) for path in paths]
+        # Paths may be relative or not, so that they need not have a folder in common.
+        self._start = os.path.commonprefix(self._paths).rfind(os.sep) + 1  # noqa: RUF071
 
     @property
     def paths(self) -> list[Path]:
@@ -189,13 +195,14 @@ class FileSource(ImageSource):
         return len(self._paths)
 
     def identity(self) -> str:
-        # Paths may be relative or not, so that they need not have a folder in common.
-        start = os.path.commonprefix(self._paths).rfind(os.sep) + 1  # noqa: RUF071
-        names = "\n".join(path[start:] for path in self._paths)
+        names = "\n".join(self.name(number) for number in range(len(self)))
         return "files " + hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16]
 
     def key(self, number: int) -> Path:
         return Path(self._paths[number])
+
+    def name(self, number: int) -> str:
+        return self._paths[number][self._start :]
 
     def decode(self, number: int) -> np.ndarray:
         return read_image(self.key(number))

@@ -5,6 +5,7 @@
     metrics.jsonl    one line a snapshot
     events/          the same for TensorBoard
     samples/         one picture a snapshot
+    diverged.json    step and reason, if an ablation's variant diverged
 
 A reader never sees a half-written file: each is written beside its place and then renamed.
 """
@@ -19,6 +20,8 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import tensorflow as tf
 
 from pgi.config import ExperimentConfig, differences, from_dict, to_dict
 
@@ -44,6 +47,7 @@ class RunFolder:
         self.events = self.path / "events"
         self.samples = self.path / "samples"
         self._config = self.path / "config.json"
+        self._divergence = self.path / "diverged.json"
         self._metrics = self.path / "metrics.jsonl"
 
     def begin(self, config: ExperimentConfig, images: Mapping[str, Any] | None = None) -> None:
@@ -70,8 +74,7 @@ class RunFolder:
         description = {
             "config": to_dict(config),
             "images": images,
-            "git_commit": _git_commit(),
-            "versions": {"python": platform.python_version(), **_versions()},
+            **provenance(),
         }
         write_atomically(self._config, json.dumps(description, indent=2).encode() + b"\n")
         self.samples.mkdir(exist_ok=True)
@@ -82,14 +85,26 @@ class RunFolder:
         Raises:
             RunFolderError: there is no readable config.
         """
+        description = self.read_description()
         try:
-            return from_dict(json.loads(self._config.read_bytes())["config"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return from_dict(description["config"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunFolderError(f"{self.path} is no run folder: {error}") from error
+
+    def read_description(self) -> dict[str, Any]:
+        """All that stands in config.json.
+
+        Raises:
+            RunFolderError: there is no readable one.
+        """
+        try:
+            return json.loads(self._config.read_bytes())
+        except (OSError, ValueError) as error:
             raise RunFolderError(f"{self.path} is no run folder: {error}") from error
 
     def _refuse_other(self, config: ExperimentConfig, images: dict[str, Any]) -> None:
         theirs, ours = to_dict(self.read_config()), to_dict(config)
-        theirs["images"] = json.loads(self._config.read_bytes()).get("images", images)
+        theirs["images"] = self.read_description().get("images", images)
         ours["images"] = images
         for key in _FREE_TO_CHANGE:
             # Layer by layer, the number of steps decides which level a step trains.
@@ -103,6 +118,15 @@ class RunFolder:
                 + "\nGive what is the run's own to continue it, or another folder: --workdir=... "
                 "(make train ARGS=--workdir=...)"
             )
+
+    def record_divergence(self, step: int, reason: str) -> None:
+        """Keeps that the training diverged after a step, and how."""
+        content = json.dumps({"step": step, "reason": reason}, indent=2)
+        write_atomically(self._divergence, content.encode() + b"\n")
+
+    def read_divergence(self) -> dict[str, Any] | None:
+        """The step and the reason that were recorded, if any."""
+        return json.loads(self._divergence.read_bytes()) if self._divergence.exists() else None
 
     def append_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Adds a line of `{"step": ..., name: value, ...}`."""
@@ -147,6 +171,17 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:  # An interruption too.
         temporary.unlink(missing_ok=True)
         raise
+
+
+def provenance() -> dict[str, Any]:
+    """With what numbers were made: git commit, versions, machine."""
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(x).get("device_name", "GPU") for x in gpus]
+    return {
+        "git_commit": _git_commit(),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "machine": ", ".join([f"{os.cpu_count()} CPU cores ({platform.machine()})", *names]),
+    }
 
 
 def _git_commit() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,18 +39,22 @@ def estimate(values: np.ndarray) -> Estimate:
     photographs, seeds = values.mean(axis=0), values.mean(axis=1)
     interval = None
     if len(photographs) > 1 and np.isfinite(photographs).all():
-        interval = tuple(
-            stats.bootstrap(
-                (photographs,),
-                np.mean,
-                n_resamples=_RESAMPLES,
-                confidence_level=0.95,
-                method="percentile",
-                random_state=np.random.default_rng(0),
-            ).confidence_interval
-        )
+        interval = _interval(tuple(photographs))
     spread = float(seeds.std(ddof=1)) if len(seeds) > 1 else None
     return Estimate(float(photographs.mean()), interval, len(photographs), spread)
+
+
+@functools.cache  # A results file is written again with every method that is added to it.
+def _interval(values: tuple[float, ...]) -> tuple[float, float]:
+    low, high = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=_RESAMPLES,
+        confidence_level=0.95,
+        method="percentile",
+        random_state=np.random.default_rng(0),
+    ).confidence_interval
+    return float(low), float(high)
 
 
 def difference(ours: np.ndarray, theirs: np.ndarray) -> Estimate:

@@ -151,19 +151,22 @@ def join(parts: Iterable[Results]) -> Results:
 
     Raises:
         RuleError: they were measured on different crops of a dataset at one size, or under
-            different masks of one name, and so cannot be compared.
+            different masks of one name, and so cannot be compared; or two checkpoints have the
+            same method and seed.
     """
-    crop_lists: dict[str, CropList] = {}
-    evaluations: list[Evaluation] = []
-    for part in parts:
-        crop_lists |= part.crop_lists
-        evaluations += part.evaluations
+    every = list(parts)
+    crop_lists = [crops for part in every for crops in part.crop_lists.values()]
+    evaluations = [evaluation for part in every for evaluation in part.evaluations]
     seen: dict[tuple[Any, ...], str] = {}
-    for crops in crop_lists.values():
+    for crops in crop_lists:
         _check_same(seen, ("crops", crops.dataset, crops.size), crops.sha256)
+        _check_same(seen, ("pixels", crops.dataset, crops.size), crops.pixels_sha256)
+    for evaluation in evaluations:
+        sha256 = (evaluation.run or {}).get("sha256", "")
+        _check_same(seen, ("checkpoint", evaluation.method, f"seed {evaluation.seed}"), sha256)
     for score in (score for evaluation in evaluations for score in evaluation.scores):
         _check_same(seen, ("masks", score.crops, score.masks), score.masks_sha256)
-    return Results(crop_lists, tuple(evaluations))
+    return Results({x.sha256: x for x in crop_lists}, tuple(evaluations))
 
 
 def write(path: Path, results: Results) -> None:
@@ -200,6 +203,9 @@ def read(path: Path) -> Results:
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RuleError(f"{path} is no results file of this version: {error}") from error
+    named = {score.crops for x in evaluations for score in x.scores}
+    if unlisted := named - {crops.sha256 for crops in crop_lists}:
+        raise RuleError(f"{path} lacks the crop lists {', '.join(sorted(unlisted))}")
     return Results({crops.sha256: crops for crops in crop_lists}, tuple(evaluations))
 
 

@@ -1,0 +1,207 @@
+"""Scores trained models, classical baselines and others' results on the same crops and masks.
+
+    python -m experiments.evaluate --run=runs/places2 --dataset=div2k
+    python -m experiments.evaluate --run=runs/pg,old=runs/2019 --dataset=photos --part=table_1
+    python -m experiments.evaluate --dataset=div2k --size=512 --dump_inputs=inputs
+    python -m experiments.evaluate --dataset=div2k --size=512 --results_dir=theirs=outputs
+
+Measures what the paper's Tables 1 and 2 and Figures 6 and 7 ask for, at the size that the
+models were trained at, and writes numbers (`results.json`), `tables.md`, plots, and sheets of
+pictures as in Figures 3 to 5. The same command goes on where it stopped; the results of several
+datasets gather in one folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from absl import app, flags
+
+import data
+from data.datasets import KNOWN
+from experiments import figures, picture_sheets, program, tables
+from experiments.variants import VARIANTS, ours_among, title
+from pgi.config import CROPS
+from pgi.evaluation import crops, results
+from pgi.evaluation.comparing import MASKED, TRUTH, Task, compare, dump_inputs, tasks
+from pgi.evaluation.methods import Method, Outputs, Trained, classical
+from pgi.mask_sets import MASK_SETS
+from pgi.metrics import PROTOCOLS
+from pgi.reading import NoUsableImageError
+from pgi.rules import RuleError, check, check_choice
+from pgi.run_folder import RunFolder, write_atomically
+
+# Mask sets at a multiple of the training size, by what they are for.
+PARTS: dict[str, dict[float, tuple[str, ...]]] = {
+    "table_1": {1.0: ("center", "freeform")},
+    "table_2": {2.0: ("center", "freeform")},
+    "figure_6": {1.0: tuple(name for name in MASK_SETS if name.startswith("ratio_"))},
+    "figure_7": {0.5: ("center",), 1.0: ("center",), 2.0: ("center",)},
+    "extras": {
+        1.0: tuple(
+            name
+            for name in MASK_SETS
+            if name not in ("center", "freeform") and not name.startswith("ratio_")
+        )
+    },
+}
+_BY_DEFAULT = ["table_1", "table_2", "figure_6", "figure_7"]
+
+
+def find_runs(named: str) -> list[tuple[Path, str | None]]:
+    """The run folders that `PATH` or `NAME=PATH` stands for, with their name if it has one.
+
+    A path that is no run folder stands for all that lie below it.
+
+    Raises:
+        RuleError: there is none.
+    """
+    name, equals, path = named.rpartition("=")
+    folder = Path(path).expanduser()
+    found = [folder] if (folder / "config.json").exists() else []
+    found = found or sorted(x.parent for x in folder.glob("**/config.json"))
+    check("run", "a run folder, or a folder of them", bool(found), str(folder))
+    return [(run, name if equals else None) for run in found]
+
+
+def trained(named: Iterable[str]) -> list[Trained]:
+    """The models of the run folders that are named; see `find_runs`.
+
+    Raises:
+        RuleError: two would have the same name.
+        RunFolderError: a run has no checkpoint yet.
+    """
+    methods: list[Trained] = []
+    for folder, name in (run for item in named for run in find_runs(item)):
+        config = RunFolder(folder).read_config()
+        titled = title(config.name, config) if not name and config.name in VARIANTS else None
+        methods.append(Trained(folder, name, titled))
+    seen: dict[tuple[str, int], Trained] = {}
+    for method in methods:
+        if seen.setdefault((method.name, method.seed), method) is not method:
+            raise RuleError(
+                f"runs must differ in name or seed, got two of {method.name}, seed {method.seed}; "
+                "name them: --run=one=PATH,two=PATH"
+            )
+    return methods
+
+
+def choose_tasks(
+    dataset: str,
+    parts: Iterable[str],
+    side: int,
+    crop: str,
+    photographs: int = 100,
+    each: int = 1,
+) -> list[Task]:
+    """The crops and masks that the parts of an evaluation need.
+
+    Args:
+        dataset: whose validation photographs are cut, as `data.load` takes it.
+        parts: of `PARTS`.
+        side: at which the model was trained, in pixels.
+        crop, photographs, each: as for `pgi.evaluation.crops.cut`.
+
+    Raises:
+        RuleError: an argument breaks its rule.
+        NoUsableImageError: no photograph is large enough for any of the parts.
+    """
+    masks: dict[int, dict[str, None]] = {}
+    for part in parts:
+        check_choice("part", tuple(PARTS), part)
+        for multiple, names in PARTS[part].items():
+            masks.setdefault(int(side * multiple), {}).update(dict.fromkeys(names))
+    source = data.load(dataset)[1]
+    chosen: list[Task] = []
+    too_small = []
+    for size, sets in sorted(masks.items()):
+        try:
+            chosen += tasks(crops.cut(source, dataset, size, crop, photographs, each), sets)
+        except NoUsableImageError as error:
+            too_small.append(str(error))
+    if not chosen:
+        raise NoUsableImageError(too_small[0])
+    for message in too_small:
+        print(f"left out: {message}")
+    return chosen
+
+
+def report(output: Path, protocol: str, pictures: Mapping[str, Path]) -> None:
+    """Writes tables, plots and sheets of a folder's results, and prints the tables.
+
+    Args:
+        output: the folder, which holds `results.json`.
+        protocol: whose numbers are shown.
+        pictures: folders of pictures, by method; those of `TRUTH` and `MASKED` too.
+    """
+    found = results.read(output / "results.json")
+    text = tables.report(found, protocol)
+    write_atomically(output / "tables.md", text.encode())
+    written = figures.draw(found, output, protocol)
+    ours = ours_among({x.method: x.kind for x in found.evaluations})
+    written += picture_sheets.draw(pictures, found.titles(), ours, output)
+    print(text)
+    print(f"Numbers, tables, plots and sheets are in {output}:")
+    print(*(path.name for path in written), sep=", ")
+
+
+def main(argv: list[str]) -> None:
+    """Evaluates what the flags name."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+    values = flags.FLAGS
+    methods = trained(values.run)
+    sides = [x.side for x in methods]
+    check("size", "given where there is no run: --size=512", bool(values.size or sides), None)
+    kinds = {x.crop for x in methods} or {"random"}
+    if not values.crop:
+        choices = f"given, since the runs differ in it: --crop={'|'.join(CROPS)}"
+        check("crop", choices, len(kinds) == 1, sorted(kinds))
+    dataset = values.dataset or next((x.dataset for x in methods), "")
+    check("dataset", "given where there is no run: --dataset=div2k", bool(dataset), dataset)
+    chosen = choose_tasks(
+        dataset,
+        values.part,
+        values.size or max(sides),
+        values.crop or kinds.pop(),
+        values.photographs,
+        values.crops_each,
+    )
+    if values.dump_inputs:
+        dump_inputs(chosen, Path(values.dump_inputs))
+        print(f"Images and masks of {', '.join(x.place for x in chosen)}: {values.dump_inputs}")
+        return
+    compared: list[Method] = [*methods, *(classical() if values.classical else [])]
+    for item in values.results_dir:
+        name, _, folder = item.partition("=")
+        check("results_dir", "NAME=FOLDER", bool(re.fullmatch(r"\w+", name) and folder), item)
+        compared.append(Outputs(name, Path(folder)))
+    check("methods", "a run or a folder of results, at least", bool(compared), "none")
+    below = find_runs(values.run[0])[0][0] if values.run else Path("runs")
+    output = Path(values.output or below / "evaluation")
+    compare(compared, chosen, values.protocol, output)
+    methods_shown = (TRUTH, MASKED, *(x.name for x in compared))
+    report(output, values.protocol[0], {x: output / "pictures" / x for x in methods_shown})
+
+
+def _define_flags() -> None:
+    # Not at import: tests import this module beside other programs that have such flags.
+    flags.DEFINE_list("run", [], "Run folders, as PATH or NAME=PATH, separated by commas.")
+    flags.DEFINE_string("dataset", None, f"{KNOWN}; default: the first run's.")
+    flags.DEFINE_list("protocol", "paper", f"Of {', '.join(PROTOCOLS)}; tables show the first.")
+    flags.DEFINE_list("part", _BY_DEFAULT, f"What to measure: {', '.join(PARTS)}.")
+    flags.DEFINE_integer("size", None, "Of the crops of Table 1; default: the model's.")
+    flags.DEFINE_enum("crop", None, CROPS, "How they are cut; default: as for training.")
+    flags.DEFINE_integer("photographs", 100, "How many at most.", lower_bound=1)
+    flags.DEFINE_integer("crops_each", 1, "Crops of each photograph.", lower_bound=1)
+    flags.DEFINE_bool("classical", True, "Whether to measure baselines that need no training.")
+    flags.DEFINE_multi_string("results_dir", [], "NAME=FOLDER of another method's results.")
+    flags.DEFINE_string("dump_inputs", None, "Only write images and masks to this folder.")
+    flags.DEFINE_string("output", None, "Default: evaluation, in the first run's folder.")
+
+
+if __name__ == "__main__":
+    _define_flags()
+    program.run(main, "the same command goes on after the last method that was finished")

@@ -1,0 +1,216 @@
+"""Runs methods over the same crops and masks, and keeps numbers and pictures of all.
+
+    OUTPUT/results.json                                   numbers, see `pgi.evaluation.results`
+    OUTPUT/pictures/METHOD/DATASET_SIZE/MASKS/0000.png    results of the first crops, for sheets
+    OUTPUT/pictures/METHOD/.../level_0/0000.png           those of each level of a pyramid
+
+Results are written after each method, and what is in them already is not computed again: the same
+call goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from pgi import mask_sets, metrics
+from pgi.evaluation import results
+from pgi.evaluation.crops import Crops
+from pgi.evaluation.methods import Case, Method
+from pgi.evaluation.results import CropList, Evaluation, Results, Score
+from pgi.opencv import cv2
+from pgi.rules import check
+from pgi.run_folder import provenance, write_atomically
+
+# The masks under which the time an image is measured, as in the paper (section 4.1).
+TIMED = "center"
+# The masks of its Tables 1 and 2 and Figures 3 to 5: pictures are kept of these.
+SHOWN = ("center", "freeform")
+# Beside the methods' results.
+TRUTH, MASKED = "truth", "masked"
+_GREY = np.uint8(127)
+_PICTURES = 4
+
+
+@dataclass(frozen=True)
+class Task:
+    """Crops under a mask set.
+
+    Attributes:
+        crops: with their truth.
+        masks: the mask set's name.
+        holes: `[N, size, size, 1]` bool, one for each crop.
+    """
+
+    crops: Crops
+    masks: str
+    holes: np.ndarray
+
+    @property
+    def place(self) -> str:
+        """Folder of its pictures: "div2k_512/center"."""
+        dataset = re.sub(r"\W+", "_", self.crops.listed.dataset).strip("_")
+        return f"{dataset}_{self.crops.listed.size}/{self.masks}"
+
+    def cases(self) -> list[Case]:
+        """The holes to fill; the truth under them is grey, so that no method can see it."""
+        blank = np.where(self.holes, _GREY, self.crops.images)
+        parts = zip(self.crops.names, blank, self.holes[..., 0])
+        return [Case(self.place, name, image, hole) for name, image, hole in parts]
+
+    def shown(self) -> list[int]:
+        """Which crops pictures are kept of: the first of each of the first photographs."""
+        if self.masks not in SHOWN:
+            return []
+        photographs = self.crops.listed.photographs
+        return [photographs.index(name) for name in dict.fromkeys(photographs)][:_PICTURES]
+
+
+def tasks(crops: Crops, masks: Iterable[str]) -> list[Task]:
+    """Crops under each of the mask sets that are named.
+
+    Raises:
+        RuleError: a mask set is unknown.
+    """
+    count, height, width, _ = crops.images.shape
+    return [Task(crops, name, mask_sets.draw(name, count, height, width)) for name in masks]
+
+
+def dump_inputs(compared: Iterable[Task], output: Path) -> None:
+    """Writes what another method needs to be scored on the same crops and masks.
+
+    As `OUTPUT/images/div2k_512/center/0000.png`, the whole truth, and `OUTPUT/masks/...`, white =
+    hole. Its results, in a folder of the same structure, are read by `Outputs`.
+    """
+    for task in compared:
+        for name, image, hole in zip(task.crops.names, task.crops.images, task.holes[..., 0]):
+            write_png(output / "images" / task.place / f"{name}.png", image)
+            write_png(output / "masks" / task.place / f"{name}.png", np.uint8(255) * hole)
+
+
+def compare(
+    methods: Sequence[Method], compared: Sequence[Task], protocols: Sequence[str], output: Path
+) -> Results:
+    """Measures every method in every task.
+
+    Args:
+        methods: what fills the holes.
+        compared: crops and masks.
+        protocols: of `pgi.metrics.PROTOCOLS`.
+        output: folder for results and pictures. Results that it holds of the same checkpoints are
+            kept, unless they are of other crops of the same dataset and size.
+
+    Returns:
+        All that the folder's results hold now.
+
+    Raises:
+        RuleError: a method's result is missing or of another size, or the folder's results are
+            none.
+    """
+    file = output / "results.json"
+    lists = {task.crops.listed.sha256: task.crops.listed for task in compared}
+    evaluations = _still_valid(file, lists)
+    for task in compared:
+        cases = task.cases()
+        for n in task.shown():
+            place = Path(task.place) / f"{cases[n].name}.png"
+            write_png(output / "pictures" / TRUTH / place, task.crops.images[n])
+            write_png(output / "pictures" / MASKED / place, cases[n].image)
+    for method in methods:
+        before = evaluations.pop((method.name, method.seed), None)
+        kept = before.scores if before and before.run == method.run else ()
+        evaluations[method.name, method.seed] = Evaluation(
+            method.name,
+            method.title,
+            method.kind,
+            method.seed,
+            method.run,
+            provenance(),
+            method.diverged,
+            () if method.diverged else tuple(_scores(method, compared, protocols, output, kept)),
+        )
+        results.write(file, Results(lists, tuple(evaluations.values())))
+    return results.read(file)
+
+
+def _still_valid(file: Path, lists: dict[str, CropList]) -> dict[tuple[str, int], Evaluation]:
+    """What was measured before, but for other crops of what is measured now; adds to the lists."""
+    known = results.read(file) if file.exists() else Results()
+    now = {(x.dataset, x.size) for x in lists.values()}
+    for sha256, crops in known.crop_lists.items():
+        if (crops.dataset, crops.size) not in now:
+            lists[sha256] = crops
+    return {
+        (x.method, x.seed): replace(x, scores=tuple(s for s in x.scores if s.crops in lists))
+        for x in known.evaluations
+    }
+
+
+def _scores(
+    method: Method,
+    compared: Sequence[Task],
+    protocols: Sequence[str],
+    output: Path,
+    kept: Iterable[Score],
+) -> Iterable[Score]:
+    """The kept scores and those that are missing."""
+    covered = [task for task in compared if method.covers(task.place)]
+    places = ", ".join(task.place for task in compared)
+    check(f"results of {method.name}", f"of one of {places}", bool(covered), "none of them")
+    scores = {_key(score): score for score in kept}
+    for task in covered:
+        missing = [x for x in protocols if _key(_score(task, x, {})) not in scores]
+        for score in _measure(method, task, missing, output / "pictures" / method.name):
+            scores[_key(score)] = score
+    return scores.values()
+
+
+def _score(
+    task: Task, protocol: str, values: Mapping[str, list[float]], seconds: float | None = None
+) -> Score:
+    sha256 = mask_sets.sha256(task.holes)
+    return Score(task.crops.listed.sha256, task.masks, sha256, protocol, values, seconds)
+
+
+def _key(score: Score) -> tuple[str, ...]:
+    return score.crops, score.masks, score.masks_sha256, score.protocol
+
+
+def _measure(
+    method: Method, task: Task, protocols: Sequence[str], pictures: Path
+) -> Iterator[Score]:
+    if not protocols:
+        return
+    cases, shown = task.cases(), task.shown()
+    timed = task.masks == TIMED and method.kind != "outputs"
+    if timed:
+        method.fill(cases[0])  # Warm.
+    filled, seconds = [], []
+    for case in tqdm(cases, f"{method.title}, {task.place}", leave=False):
+        began = time.perf_counter()
+        filled.append(method.fill(case))
+        seconds.append(time.perf_counter() - began)
+    for n in shown:
+        write_png(pictures / task.place / f"{cases[n].name}.png", filled[n])
+        for level, image in enumerate(method.levels(cases[n])):
+            write_png(pictures / task.place / f"level_{level}" / f"{cases[n].name}.png", image)
+    raw = [method.raw(case) for case in cases] if "raw" in protocols else filled
+    for protocol in protocols:
+        judged = np.stack(raw if protocol == "raw" else filled)
+        values = metrics.evaluate(task.crops.images, judged, task.holes, protocol)
+        lists = {metric: numbers.tolist() for metric, numbers in values.items()}
+        yield _score(task, protocol, lists, statistics.median(seconds) if timed else None)
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Writes `[H, W, 3]` RGB or `[H, W]` uint8, whole or not at all; makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)[1]
+    write_atomically(path, content.tobytes())

@@ -1,0 +1,189 @@
+"""What fills the holes: trained pyramids, classical baselines, folders of others' results."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from pgi.config import to_dict
+from pgi.inference import load
+from pgi.opencv import cv2
+from pgi.reading import read_image
+from pgi.rules import RuleError
+from pgi.run_folder import RunFolder, RunFolderError
+
+
+class Case(NamedTuple):
+    """One hole to fill.
+
+    Attributes:
+        place: folder of its crop list and mask set, such as "div2k_512/center".
+        name: of the crop.
+        image: `[H, W, 3]` uint8; what lies under the hole is nobody's business.
+        hole: `[H, W]` bool.
+    """
+
+    place: str
+    name: str
+    image: np.ndarray
+    hole: np.ndarray
+
+
+class Method(abc.ABC):
+    """Something that fills holes.
+
+    Attributes:
+        name: short, of letters, digits and "_".
+        title: what tables and pictures call it.
+        kind: "trained", "classical" or "outputs".
+        seed: of its training.
+        run: where it comes from, as in `pgi.evaluation.results.Evaluation`.
+        diverged: step and reason, if its training diverged: then it fills nothing.
+    """
+
+    kind: str
+    seed = 0
+    run: Mapping[str, Any] | None = None
+    diverged: Mapping[str, Any] | None = None
+
+    def __init__(self, name: str, title: str) -> None:
+        self.name, self.title = name, title
+
+    @abc.abstractmethod
+    def fill(self, case: Case) -> np.ndarray:
+        """The image with the hole filled, `[H, W, 3]` uint8."""
+
+    def levels(self, case: Case) -> list[np.ndarray]:
+        """Each level's completed image, coarsest first; nothing for what has no levels."""
+        return []
+
+    def raw(self, case: Case) -> np.ndarray:
+        """The same before known pixels are put back, for the protocol "raw"."""
+        return self.fill(case)
+
+    def covers(self, place: str) -> bool:
+        """Whether there is a result for these crops and masks."""
+        return True
+
+
+class Trained(Method):
+    """The newest checkpoint of a run folder.
+
+    Args:
+        folder: of the run.
+        name: default: the config's.
+        title: default: the name.
+
+    Raises:
+        RunFolderError: it is no run folder, or holds no checkpoint and did not diverge.
+    """
+
+    kind = "trained"
+
+    def __init__(self, folder: Path, name: str | None = None, title: str | None = None) -> None:
+        run = RunFolder(folder)
+        config = run.read_config()
+        super().__init__(name or config.name, title or name or config.name)
+        self.seed = config.train.seed
+        self.dataset, self.crop = config.data.dataset, config.data.crop
+        self.side = config.model.levels[-1]
+        self.run = {
+            "folder": "/".join(folder.parts[-2:]),
+            "git_commit": run.read_description().get("git_commit"),
+            "config": to_dict(config),
+        }
+        self.diverged = run.read_divergence()
+        if self.diverged:
+            return
+        checkpoint = tf.train.latest_checkpoint(str(run.checkpoints))
+        if checkpoint is None:
+            raise RunFolderError(f"{folder} holds no checkpoint yet")
+        self.run |= {"checkpoint": Path(checkpoint).name, "sha256": _sha256_of(Path(checkpoint))}
+        self._inpainter = load(checkpoint)
+
+    def fill(self, case: Case) -> np.ndarray:
+        return self._inpainter(case.image, case.hole)
+
+    def levels(self, case: Case) -> list[np.ndarray]:
+        return [x.completed for x in self._inpainter.every_level(case.image, case.hole)]
+
+    def raw(self, case: Case) -> np.ndarray:
+        return self._inpainter.every_level(case.image, case.hole)[-1].refined
+
+
+class _OpenCV(Method):
+    kind = "classical"
+    # In pixels, what OpenCV's own examples take.
+    _RADIUS = 3
+
+    def __init__(self, name: str, title: str, algorithm: int) -> None:
+        super().__init__(name, title)
+        self._algorithm = algorithm
+
+    def fill(self, case: Case) -> np.ndarray:
+        return cv2.inpaint(case.image, case.hole.astype(np.uint8), self._RADIUS, self._algorithm)
+
+
+class _MeanColour(Method):
+    kind = "classical"
+
+    def fill(self, case: Case) -> np.ndarray:
+        mean = case.image[~case.hole].mean(axis=0).round().astype(np.uint8)
+        return np.where(case.hole[..., np.newaxis], mean, case.image)
+
+
+class Outputs(Method):
+    """A folder of results that something else made, matched by name.
+
+    Args:
+        name: of the method.
+        folder: holds a PNG a case: `div2k_512/center/0000.png`, as `dump_inputs` names them.
+
+    Raises:
+        RuleError: in `fill`, a result is missing, unreadable or of another size.
+    """
+
+    kind = "outputs"
+
+    def __init__(self, name: str, folder: Path) -> None:
+        super().__init__(name, name)
+        if not folder.is_dir():
+            raise RuleError(f"results of {name} must be in a folder, got {folder}")
+        self._folder = folder
+
+    def fill(self, case: Case) -> np.ndarray:
+        path = self._folder / case.place / f"{case.name}.png"
+        try:
+            result = read_image(path)
+        except OSError as error:
+            raise RuleError(f"{self.name} must have a readable {path}: {error}") from error
+        if result.shape != case.image.shape:
+            raise RuleError(
+                f"{path} must be of the crop's size {case.image.shape[:2]}, got {result.shape[:2]}"
+            )
+        return result
+
+    def covers(self, place: str) -> bool:
+        return (self._folder / place).is_dir()
+
+
+def classical() -> list[Method]:
+    """The baselines that need no training: OpenCV's two, and the known pixels' mean colour."""
+    return [
+        _OpenCV("telea", "Telea", cv2.INPAINT_TELEA),
+        _OpenCV("navier_stokes", "Navier-Stokes", cv2.INPAINT_NS),
+        _MeanColour("mean_colour", "mean colour"),
+    ]
+
+
+def _sha256_of(checkpoint: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(checkpoint.parent.glob(f"{checkpoint.name}.*")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
