@@ -12,6 +12,7 @@ diverges is recorded so, and stops no other.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from pgi import training
 from pgi.callbacks import NonFiniteLossError
 from pgi.config import ExperimentConfig
 from pgi.evaluation import results
-from pgi.evaluation.comparing import MASKED, TRUTH, compare
+from pgi.evaluation.comparing import MASKED, TRUTH, Task, compare
 from pgi.evaluation.methods import Trained
 from pgi.metrics import PROTOCOLS
 from pgi.reading import ImageSource
@@ -53,22 +54,44 @@ def train(config: ExperimentConfig, sources: tuple[ImageSource, ImageSource], fo
             run.record_divergence(error.step, error.reason)
 
 
+def run(
+    names: Sequence[str], base: ExperimentConfig, seeds: int, tasks: Sequence[Task], root: Path
+) -> None:
+    """Trains and measures variants, one after another.
+
+    Args:
+        names: of `VARIANTS`.
+        base: the paper's model at some scale; names the dataset too.
+        seeds: how many times each variant is trained.
+        tasks: crops and masks that all are measured on.
+        root: holds each one's run folder, `VARIANT/seed_N`, and in it `evaluation`.
+    """
+    sources = data.load(base.data.dataset)
+    wanted = [(name, seed) for seed in range(seeds) for name in names]
+    for number, (name, seed) in enumerate(wanted, start=1):
+        config, folder = variant_config(name, base, seed), root / name / f"seed_{seed}"
+        print(f"{number} of {len(wanted)}: {title(name, config)}, seed {seed}", flush=True)
+        train(config, sources, folder)
+        method = Trained(folder, title=title(name, config))
+        if method.diverged:
+            print("diverged at step {step}: {reason}".format(**method.diverged), flush=True)
+        compare([method], tasks, PROTOCOLS, folder / "evaluation")
+
+
 def collect(root: Path) -> None:
     """Joins what the variants' folders hold so far, and writes tables, figures and sheets of it.
 
     Args:
-        root: holds `VARIANT/seed_N/evaluation`, of any variants and seeds.
+        root: as for `run`; other processes may have filled it.
     """
     folders = [x for name in VARIANTS for x in sorted(root.glob(f"{name}/seed_*/evaluation"))]
     found = results.join(results.read(folder / "results.json") for folder in folders)
     results.write(root / "results.json", found)
     pictures = {name: folders[0] / "pictures" / name for name in (TRUTH, MASKED)}
-    for folder in reversed(folders):  # So that the first seed's are shown.
+    for folder in folders:
         name = folder.parent.parent.name
-        pictures[name] = folder / "pictures" / name
-    evaluate.report(
-        root, "paper", {x: pictures[x] for x in (TRUTH, MASKED, *VARIANTS) if x in pictures}
-    )
+        pictures.setdefault(name, folder / "pictures" / name)  # Those of the first seed.
+    evaluate.report(root, "paper", pictures)
 
 
 def main(argv: list[str]) -> None:
@@ -79,32 +102,21 @@ def main(argv: list[str]) -> None:
     names = values.variant or dict.fromkeys(x for g in groups or GROUPS for x in GROUPS[g])
     scale = SCALES[values.scale]
     dataset = values.dataset or scale.base.data.dataset
-    other = "" if dataset == scale.base.data.dataset else "_" + re.sub(r"\W+", "_", dataset)
-    root = Path(values.workdir or f"runs/ablation/{values.scale}{other}")
-    steps = values.steps or scale.base.train.steps
+    base = replace(
+        scale.base,
+        data=replace(scale.base.data, dataset=dataset),
+        train=replace(scale.base.train, steps=values.steps or scale.base.train.steps),
+    )
     tasks = evaluate.choose_tasks(
         values.evaluated_on or (dataset if values.dataset else scale.evaluated_on),
         ["table_1"],
-        scale.base.model.levels[-1],
-        scale.base.data.crop,
+        base.model.levels[-1],
+        base.data.crop,
         each=scale.crops,
     )
-    sources = data.load(dataset)
-    wanted = [(name, seed) for seed in range(values.seeds) for name in names]
-    for number, (name, seed) in enumerate(wanted, start=1):
-        config = variant_config(name, values.scale, seed)
-        config = replace(
-            config,
-            data=replace(config.data, dataset=dataset),
-            train=replace(config.train, steps=steps),
-        )
-        folder = root / name / f"seed_{seed}"
-        print(f"{number} of {len(wanted)}: {title(name, config)}, seed {seed}", flush=True)
-        train(config, sources, folder)
-        method = Trained(folder, title=title(name, config))
-        if method.diverged:
-            print("diverged at step {step}: {reason}".format(**method.diverged), flush=True)
-        compare([method], tasks, PROTOCOLS, folder / "evaluation")
+    trained_on = re.sub(r"\W+", "_", dataset)
+    root = Path(values.workdir or f"runs/ablation/{values.scale}_{trained_on}")
+    run(list(names), base, values.seeds, tasks, root)
     collect(root)
 
 
@@ -116,7 +128,7 @@ def _define_flags() -> None:
     flags.DEFINE_string("dataset", None, f"To train on: {KNOWN}; default: the scale's.")
     flags.DEFINE_string("evaluated_on", None, "The same for evaluation; default: as trained.")
     flags.DEFINE_integer("steps", None, "Of training; default: the scale's.", lower_bound=1)
-    flags.DEFINE_string("workdir", None, "Default: runs/ablation/SCALE.")
+    flags.DEFINE_string("workdir", None, "Default: runs/ablation/SCALE_DATASET.")
 
 
 if __name__ == "__main__":

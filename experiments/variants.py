@@ -123,20 +123,19 @@ SCALES = {
 }
 
 
-def variant_config(name: str, scale: str, seed: int = 0) -> ExperimentConfig:
+def variant_config(name: str, base: ExperimentConfig, seed: int = 0) -> ExperimentConfig:
     """The experiment that trains a variant.
 
     Args:
         name: of `VARIANTS`.
-        scale: of `SCALES`.
+        base: the paper's model at some scale, with three levels.
         seed: of weights, data and masks.
 
     Raises:
-        RuleError: the variant or the scale is unknown.
+        RuleError: the variant is unknown.
     """
     check_choice("variant", tuple(VARIANTS), name)
-    check_choice("scale", tuple(SCALES), scale)
-    variant, base = VARIANTS[name], SCALES[scale].base
+    variant = VARIANTS[name]
     levels = tuple(base.model.levels[level] for level in variant.levels)
     weights = (10.0,) + (1.0,) * (len(levels) - 1) if len(levels) > 1 else (1.0,)
     return replace(

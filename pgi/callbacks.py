@@ -11,9 +11,8 @@ import tensorflow as tf
 import tensorflow_addons as tfa
 from tensorflow import keras
 
-from pgi import images
+from pgi import images, sheets
 from pgi.layers.resize import double_nearest
-from pgi.opencv import cv2
 from pgi.run_folder import RunFolder, write_atomically
 
 Logs = dict[str, float]
@@ -160,8 +159,8 @@ class Snapshot(keras.callbacks.Callback):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
         self.writer.flush()
-        content = cv2.imencode(".png", sample_sheet(self.model, *self.pictures)[..., ::-1])[1]
-        write_atomically(self.run.picture(step), content.tobytes())
+        content = sheets.png(sample_sheet(self.model, *self.pictures))
+        write_atomically(self.run.picture(step), content)
         self.manager.save(checkpoint_number=step)
 
 
@@ -191,17 +190,4 @@ def sample_sheet(
             shown = double_nearest(shown)
         columns[f"level {level}: {output.completed.shape[1]} px"] = shown
     columns["truth"] = pyramid[-1]
-    cells = [
-        np.pad(images.to_uint8(x), [(0, 0), (2, 2), (2, 2), (0, 0)], constant_values=255)
-        for x in columns.values()
-    ]
-    strips = [_caption(name, cell.shape[2]) for name, cell in zip(columns, cells)]
-    rows = [np.concatenate(row, axis=1) for row in zip(*cells)]
-    return np.concatenate([np.concatenate(strips, axis=1), *rows], axis=0)
-
-
-def _caption(text: str, width: int) -> np.ndarray:
-    strip = np.full([20, width, 3], 255, np.uint8)
-    return cv2.putText(
-        strip, text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA
-    )
+    return sheets.sheet({name: images.to_uint8(x).numpy() for name, x in columns.items()})
