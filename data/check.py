@@ -29,6 +29,7 @@ from pgi.opencv import cv2
 from pgi.reading import ImageSource, NoUsableImageError
 from pgi.rules import RuleError, check
 from pgi.run_folder import write_atomically
+from pgi.sheets import png
 
 ROWS, COLUMNS, CELL, MARGIN = 4, 6, 192, 2  # Of the sheet; sides in pixels.
 LISTED = 20
@@ -69,7 +70,7 @@ def check_dataset(name: str, config: ExperimentConfig, output: Path, most: int =
     # The sheet comes first: it takes seconds, and that it cannot be written shows now.
     output.parent.mkdir(parents=True, exist_ok=True)
     sheet = contact_sheet(training_samples(sources[0], config, ROWS * COLUMNS))
-    write_atomically(output, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+    write_atomically(output, png(sheet))
     parts = [read(*part, most) for part in zip(("train", "validation"), sources)]
     print(*report(parts, config.model.levels[-1], config.data.crop), sep="\n")
     print(f"The first {ROWS * COLUMNS} training samples, holes in turquoise: {output}")

@@ -66,9 +66,9 @@ def png(picture: np.ndarray) -> bytes:
     """The content of a PNG file.
 
     Args:
-        picture: `[H, W, 3]` uint8, RGB.
+        picture: `[H, W, 3]` uint8, RGB, or `[H, W]`, grey.
     """
-    return cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+    return cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)[1].tobytes()
 
 
 @functools.cache

@@ -25,9 +25,9 @@ from pgi.evaluation import results
 from pgi.evaluation.crops import Crops
 from pgi.evaluation.methods import Case, Method
 from pgi.evaluation.results import CropList, Evaluation, Results, Score
-from pgi.opencv import cv2
 from pgi.rules import check
 from pgi.run_folder import provenance, write_atomically
+from pgi.sheets import png
 
 # The masks under which the time an image is measured, as in the paper (section 4.1).
 TIMED = "center"
@@ -209,8 +209,7 @@ def _measure(
         yield _score(task, protocol, lists, statistics.median(seconds) if timed else None)
 
 
-def write_png(path: Path, image: np.ndarray) -> None:
+def write_png(path: Path, picture: np.ndarray) -> None:
     """Writes `[H, W, 3]` RGB or `[H, W]` uint8, whole or not at all; makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)[1]
-    write_atomically(path, content.tobytes())
+    write_atomically(path, png(picture))

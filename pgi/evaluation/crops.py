@@ -1,13 +1,15 @@
 """Frozen crops: which part of which photograph is evaluated, now and by anyone else.
 
-A crop follows from the photograph's name and nothing else: not from the order of the photographs,
-their number, or a library's random numbers. At every size it lies at the same relative place.
+A crop follows from the name of the photograph's file, without folder and suffix, and nothing else:
+not from the order of the photographs, their number, or a library's random numbers. At every size it
+lies at the same relative place.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -39,7 +41,7 @@ def place(
     """Where crop `number` of a photograph lies: top, left, height, width in pixels.
 
     Args:
-        name: of the photograph, the same wherever it is kept.
+        name: of the photograph's file; its folder and suffix count for nothing.
         number: of the crop, from 0.
         height, width: of the photograph in pixels.
         size: of the crop in pixels.
@@ -55,7 +57,7 @@ def place(
         return None
     if crop == "resize":
         return 0, 0, height, width
-    across, down, zoom = _fractions(f"{name}\n{number}")
+    across, down, zoom = _fractions(f"{PurePosixPath(name).stem}\n{number}")
     side = size if crop == "random" else size + int(zoom * (min(height, width) - size + 1))
     return int(down * (height - side + 1)), int(across * (width - side + 1)), side, side
 

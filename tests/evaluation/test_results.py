@@ -87,7 +87,7 @@ def test_what_cannot_be_compared_does_not_join(
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"crop_lists": [], "evaluations": [{}]}'])
 def test_another_file_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(content)
-    with pytest.raises(RuleError, match="x.json is no results file of this version"):
+    with pytest.raises(RuleError, match=r"x\.json is no results file of this version"):
         results.read(tmp_path / "x.json")
 
 

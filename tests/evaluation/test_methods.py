@@ -1,0 +1,110 @@
+"""What fills holes: classical baselines, folders of results, trained runs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+import pgi
+from pgi.evaluation.methods import Case, Outputs, Trained, classical
+from pgi.rules import RuleError
+from pgi.run_folder import RunFolder, RunFolderError
+from tests.tiny_run import CONFIG, write_run
+
+IMAGE = data.astronaut()[:48, 200:256].copy()
+HOLE = np.zeros([48, 56], bool)
+HOLE[10:30, 20:45] = True
+CASE = Case("mine_48/center", "0007", IMAGE, HOLE)
+
+
+def test_classical_methods_keep_known_pixels_and_fill_from_them_alone() -> None:
+    other = CASE._replace(image=np.where(HOLE[..., None], np.uint8(255) - IMAGE, IMAGE))
+    for method in classical():
+        filled = method.fill(CASE)
+        assert filled.dtype == np.uint8 and method.kind == "classical"
+        np.testing.assert_array_equal(filled[~HOLE], IMAGE[~HOLE])
+        np.testing.assert_array_equal(method.fill(other), filled)
+        assert not np.array_equal(filled, IMAGE)
+
+
+def test_they_are_opencvs_two_and_the_known_pixels_mean_colour() -> None:
+    telea, navier_stokes, mean = (method.fill(CASE) for method in classical())
+    mask = HOLE.astype(np.uint8)
+    np.testing.assert_array_equal(telea, cv2.inpaint(IMAGE, mask, 3, cv2.INPAINT_TELEA))
+    np.testing.assert_array_equal(navier_stokes, cv2.inpaint(IMAGE, mask, 3, cv2.INPAINT_NS))
+    colours = np.unique(mean[HOLE], axis=0)
+    np.testing.assert_allclose(colours, [IMAGE[~HOLE].mean(axis=0)], atol=0.5)
+
+
+def test_outputs_are_matched_by_place_and_name(tmp_path: Path) -> None:
+    place = tmp_path / "mine_48" / "center"
+    place.mkdir(parents=True)
+    result = np.random.default_rng(0).integers(0, 256, IMAGE.shape, np.uint8)
+    Image.fromarray(result).save(place / "0007.png")
+    method = Outputs("theirs", tmp_path)
+    np.testing.assert_array_equal(method.fill(CASE), result)
+    assert method.covers("mine_48/center") and not method.covers("mine_48/freeform")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "theirs must have a readable .*0007.png"),
+        (b"no image", "theirs must have a readable .*0007.png"),
+        ((9, 8), r"0007.png must be of the crop's size \(48, 56\), got \(8, 9\)"),
+    ],
+)
+def test_a_result_that_does_not_fit_is_named(
+    content: bytes | tuple | None, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine_48" / "center" / "0007.png"
+    path.parent.mkdir(parents=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content:
+        Image.new("RGB", content).save(path)
+    with pytest.raises(RuleError, match=message):
+        Outputs("theirs", tmp_path).fill(CASE)
+
+
+def test_a_missing_folder_of_results_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RuleError, match=r"results of theirs must be in a folder, got .*none"):
+        Outputs("theirs", tmp_path / "none")
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_trained_run_fills_as_its_newest_checkpoint_does(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "mine")
+    method = Trained(tmp_path / "runs" / "mine", title="Mine")
+    np.testing.assert_array_equal(method.fill(CASE), pgi.load(tmp_path / "runs/mine")(IMAGE, HOLE))
+    assert (method.name, method.title, method.seed) == ("tiny", "Mine", 0)
+    assert (method.run["folder"], method.run["checkpoint"]) == ("runs/mine", "step-2")
+
+    levels = method.levels(CASE)
+    assert [x.shape for x in levels] == [(24, 28, 3), (48, 56, 3)]
+    assert abs(levels[1].astype(int) - method.fill(CASE)).max() <= 1
+    raw = method.raw(CASE)
+    assert not np.array_equal(raw[~HOLE], IMAGE[~HOLE])
+    assert abs(raw[HOLE].astype(int) - method.fill(CASE)[HOLE]).max() <= 1
+
+
+def test_the_checkpoints_hash_is_of_all_its_files(tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    files = sorted((tmp_path / "a" / "checkpoints").glob("step-2.*"))
+    whole = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    assert len(files) == 2 and Trained(tmp_path / "a").run["sha256"] == whole
+
+
+def test_a_run_that_diverged_or_has_no_checkpoint_says_so(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "a")
+    run.begin(CONFIG)
+    with pytest.raises(RunFolderError, match="a holds no checkpoint yet"):
+        Trained(tmp_path / "a")
+    run.record_divergence(7, "level_1/l1 is nan")
+    assert Trained(tmp_path / "a").diverged == {"step": 7, "reason": "level_1/l1 is nan"}
