@@ -11,6 +11,7 @@ import dataclasses
 import json
 import math
 import re
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ class CropList:
         size: side of the crops in pixels.
         crop: how they are cut, as in `DataConfig`.
         photographs: the photograph's name, for each crop.
+        places: top, left, height and width in it, in pixels, for each crop.
         sha256: of names and places.
         pixels_sha256: of what was cut.
     """
@@ -40,8 +42,16 @@ class CropList:
     size: int
     crop: str
     photographs: Sequence[str]
+    places: Sequence[Sequence[int]]
     sha256: str
     pixels_sha256: str
+
+    @property
+    def folder(self) -> str:
+        """What files of these crops lie in: "div2k_512_1a2b3c4d", by the start of the hash."""
+        # A name has at most 255 bytes.
+        dataset = re.sub(r"\W+", "_", self.dataset).strip("_")[-60:]
+        return f"{dataset}_{self.size}_{self.sha256[:8]}"
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,8 @@ class Evaluation:
         title: what tables and pictures call it.
         kind: "trained", "classical" (needs no training) or "outputs" (a folder of results).
         seed: of the training; 0 for what has none.
-        run: of a trained one: run folder's name, checkpoint, its sha256, config, git commit.
+        run: what was measured, as plain values: of a trained one its run folder's name,
+            checkpoint, "sha256", config and git commit; of a folder of results its "sha256".
         made: with what: git commit, versions, machine.
         diverged: step and reason, if the training diverged; there are no scores then.
         scores: what was measured.
@@ -124,10 +135,16 @@ class Results:
         ]
         return np.stack(lists) if lists else None
 
+    def photographs(self, dataset: str, size: int) -> list[str]:
+        """The names of the photographs, in the order of their `values`."""
+        lists = [x for x in self.crop_lists.values() if (x.dataset, x.size) == (dataset, size)]
+        return list(dict.fromkeys(lists[0].photographs)) if lists else []
+
     def seconds(self, method: str, *, dataset: str, size: int, masks: str) -> float | None:
-        """Median time an image, the least of all seeds; None if it was not measured."""
+        """Time an image, the median over seeds of their medians; None if it was not measured."""
         scores = self._scores(method, dataset, size, masks)
-        return min((x.seconds for _, x in scores if x.seconds is not None), default=None)
+        times = {seed: x.seconds for seed, x in scores if x.seconds is not None}
+        return statistics.median(times.values()) if times else None
 
     def diverged(self, method: str) -> list[Evaluation]:
         """The method's evaluations whose training diverged."""
@@ -151,8 +168,8 @@ def join(parts: Iterable[Results]) -> Results:
 
     Raises:
         RuleError: they were measured on different crops of a dataset at one size, or under
-            different masks of one name, and so cannot be compared; or two checkpoints have the
-            same method and seed.
+            different masks of one name, and so cannot be compared; or two checkpoints, or two
+            folders of results, have the same name.
     """
     every = list(parts)
     crop_lists = [crops for part in every for crops in part.crop_lists.values()]
@@ -163,7 +180,7 @@ def join(parts: Iterable[Results]) -> Results:
         _check_same(seen, ("pixels", crops.dataset, crops.size), crops.pixels_sha256)
     for evaluation in evaluations:
         sha256 = (evaluation.run or {}).get("sha256", "")
-        _check_same(seen, ("checkpoint", evaluation.method, f"seed {evaluation.seed}"), sha256)
+        _check_same(seen, ("method", evaluation.method, f"seed {evaluation.seed}"), sha256)
     for score in (score for evaluation in evaluations for score in evaluation.scores):
         _check_same(seen, ("masks", score.crops, score.masks), score.masks_sha256)
     return Results({x.sha256: x for x in crop_lists}, tuple(evaluations))

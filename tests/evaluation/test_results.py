@@ -14,7 +14,7 @@ from pgi.evaluation import results
 from pgi.evaluation.results import CropList, Evaluation, Results, Score
 from pgi.rules import RuleError
 
-CROPS = CropList("div2k", 512, "random", ["a [1].png", "b\n.png", "a [1].png"], "c" * 64, "p" * 64)
+CROPS = CropList("div2k", 512, "random", ["a [1].png", "b\n.png", "a [1].png"], [[0, 1, 2, 3]] * 3, "c" * 64, "p" * 64)
 WHERE = {"dataset": "div2k", "size": 512, "masks": "center"}
 SCORE = Score(
     CROPS.sha256,
@@ -74,7 +74,7 @@ def test_parts_join_and_what_was_measured_twice_counts_once() -> None:
         (replace(CROPS, sha256="d" * 64), replace(ONE, scores=()), "the same crops"),
         (replace(CROPS, pixels_sha256="d" * 64), ONE, "the same pixels"),
         (CROPS, replace(ONE, scores=(replace(SCORE, masks_sha256="d" * 64),)), "the same masks"),
-        (CROPS, replace(ONE, run={"sha256": "2" * 64}), "the same checkpoint .* of pg, seed 0"),
+        (CROPS, replace(ONE, run={"sha256": "2" * 64}), "the same method .* of pg, seed 0"),
     ],
 )
 def test_what_cannot_be_compared_does_not_join(

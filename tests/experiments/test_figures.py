@@ -46,7 +46,7 @@ def measured(
 ) -> Results:
     """By protocols "paper" and "standard"; pg with two seeds."""
     lists = [
-        CropList(dataset, size, "random", PHOTOGRAPHS, f"{dataset} {size}", "") for size in sizes
+        CropList(dataset, size, "random", PHOTOGRAPHS, [], f"{dataset} {size}", "") for size in sizes
     ]
 
     def scores(name: str, seed: int) -> tuple[Score, ...]:

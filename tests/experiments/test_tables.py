@@ -81,7 +81,7 @@ def method(name: str, *seeds: Mapping[str, Sequence[float]] | None, **kwargs: An
 def of(*evaluations: Evaluation) -> Results:
     names = {score.crops for evaluation in evaluations for score in evaluation.scores}
     lists = {
-        name: CropList(name.split()[0], int(name.split()[1]), "random", PHOTOGRAPHS, name, "")
+        name: CropList(name.split()[0], int(name.split()[1]), "random", PHOTOGRAPHS, [], name, "")
         for name in sorted(names)
     }
     return Results(lists, evaluations)
@@ -328,7 +328,7 @@ def test_a_written_file_gives_the_same_tables_again(tmp_path, parsed_flags, caps
 def test_what_cannot_be_compared_or_is_not_there_is_refused_in_a_line(
     tmp_path, parsed_flags
 ) -> None:
-    other = CropList("samples", 128, "random", PHOTOGRAPHS, "other", "")
+    other = CropList("samples", 128, "random", PHOTOGRAPHS, [], "other", "")
     results.write(tmp_path / "one.json", everything())
     results.write(tmp_path / "other.json", Results({"other": other}))
     with pytest.raises(RuleError, match=r"^results must be of the same crops .* of samples, 128$"):

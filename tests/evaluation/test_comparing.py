@@ -1,0 +1,175 @@
+"""The same crops and masks for every method; what was measured is measured once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import data
+from pgi import mask_sets, metrics
+from pgi.evaluation import crops, results
+from pgi.evaluation.comparing import Task, compare, dump_inputs, tasks
+from pgi.evaluation.methods import Case, Method, Outputs
+from pgi.rules import RuleError
+
+SIZE = 56
+PROTOCOLS = metrics.PROTOCOLS
+
+
+class Shade(Method):
+    """Fills with one value; counts how often it is asked."""
+
+    kind = "trained"
+
+    def __init__(self, name: str, value: int = 99, checkpoint: str = "1") -> None:
+        super().__init__(name, name.title())
+        self.value, self.run, self.asked = value, {"sha256": checkpoint}, []
+
+    def fill(self, case: Case) -> np.ndarray:
+        self.asked.append(case)
+        return np.where(case.hole[..., None], np.uint8(self.value), case.image)
+
+    def raw(self, case: Case) -> np.ndarray:
+        return np.full_like(case.image, self.value)
+
+    def levels(self, case: Case) -> list[np.ndarray]:
+        return [case.image[::2, ::2], case.image]
+
+
+def some_tasks(masks: tuple[str, ...] = ("center", "ratio_25"), each: int = 2) -> list[Task]:
+    cut = crops.cut(data.load("samples")[1], "samples", SIZE, "random", each=each)
+    return tasks(cut, masks)
+
+
+def test_methods_see_the_known_pixels_and_grey_under_the_hole(tmp_path: Path) -> None:
+    method, compared = Shade("one"), some_tasks(("freeform",))
+    compare([method], compared, ["paper"], tmp_path)
+    holes = mask_sets.draw("freeform", 4, SIZE, SIZE)[..., 0]
+    assert len(method.asked) == 4
+    for case, image, hole in zip(method.asked, compared[0].crops.images, holes):
+        np.testing.assert_array_equal(case.hole, hole)
+        np.testing.assert_array_equal(case.image[~hole], image[~hole])
+        assert (case.image[hole] == 127).all()
+
+
+def test_scores_are_the_metrics_of_every_crop_by_every_protocol(tmp_path: Path) -> None:
+    compared = some_tasks()
+    found = compare([Shade("one")], compared, PROTOCOLS, tmp_path)
+    scores = {(x.masks, x.protocol): x for x in found.evaluations[0].scores}
+    assert set(scores) == {(m, p) for m in ("center", "ratio_25") for p in PROTOCOLS}
+    truth, holes = compared[0].crops.images, compared[0].holes
+    for (_, protocol), score in scores.items():
+        filled = np.full_like(truth, 99)
+        expected = metrics.evaluate(truth, filled, holes, protocol)
+        for metric, numbers in expected.items():
+            np.testing.assert_allclose(score.values[metric], numbers, rtol=1e-6)
+        assert score.crops == compared[0].crops.listed.sha256
+        assert score.masks_sha256 == mask_sets.sha256(holes)
+
+
+def test_the_same_call_again_measures_nothing(tmp_path: Path) -> None:
+    first = compare([Shade("one")], some_tasks(), ["paper"], tmp_path)
+    again = Shade("one")
+    assert compare([again], some_tasks(), ["paper"], tmp_path) == first
+    assert again.asked == []
+
+
+def test_only_what_is_missing_is_measured(tmp_path: Path) -> None:
+    compare([Shade("one")], some_tasks(("ratio_25",)), ["paper"], tmp_path)
+    more = Shade("one")
+    found = compare([more], some_tasks(("ratio_25", "ratio_15")), ["paper"], tmp_path)
+    assert len(more.asked) == 4
+    assert {x.masks for x in found.evaluations[0].scores} == {"ratio_25", "ratio_15"}
+    other = compare([Shade("two")], some_tasks(("ratio_25",)), ["paper"], tmp_path)
+    assert list(other.titles()) == ["one", "two"] and len(other.evaluations[0].scores) == 2
+
+
+def test_another_checkpoint_or_other_crops_replace_what_was_measured(tmp_path: Path) -> None:
+    compare([Shade("one"), Shade("two")], some_tasks(), PROTOCOLS, tmp_path)
+    newer = Shade("one", value=3, checkpoint="2")
+    found = compare([newer], some_tasks(), ["paper"], tmp_path)
+    one = next(x for x in found.evaluations if x.method == "one")
+    assert {x.protocol for x in one.scores} == {"paper"} and one.run == {"sha256": "2"}
+    assert len(newer.asked) == 9  # Four crops twice, and one to get warm.
+
+    found = compare([newer], some_tasks(each=1), ["paper"], tmp_path)
+    assert [len(x.scores) for x in found.evaluations] == [0, 2]
+    assert len(found.crop_lists) == 1
+
+
+def test_results_of_other_sizes_gather(tmp_path: Path) -> None:
+    compare([Shade("one")], some_tasks(), ["paper"], tmp_path)
+    larger = crops.cut(data.load("samples")[1], "samples", 64, "random")
+    found = compare([Shade("one")], tasks(larger, ["center"]), ["paper"], tmp_path)
+    assert sorted(x.size for x in found.crop_lists.values()) == [SIZE, 64]
+    assert len(found.evaluations[0].scores) == 3
+
+
+def test_finished_methods_are_kept_when_a_later_one_fails(tmp_path: Path) -> None:
+    class Broken(Shade):
+        def fill(self, case: Case) -> np.ndarray:
+            raise RuleError("cannot")
+
+    with pytest.raises(RuleError, match="cannot"):
+        compare([Shade("one"), Broken("two")], some_tasks(), ["paper"], tmp_path)
+    assert list(results.read(tmp_path / "results.json").titles()) == ["one"]
+
+
+def test_pictures_are_kept_of_the_first_crop_of_each_photograph(tmp_path: Path) -> None:
+    compared = some_tasks()
+    compare([Shade("one")], compared, ["paper"], tmp_path)
+    pictures = {
+        str(path.relative_to(tmp_path / "pictures")): np.asarray(Image.open(path))
+        for path in (tmp_path / "pictures").rglob("*.png")
+    }
+    place = f"samples_{SIZE}/center"
+    names = ["0000.png", "0002.png"]  # Two crops of each of two photographs.
+    kinds = ("truth/{}/", "masked/{}/", "one/{}/", "one/{}/level_0/", "one/{}/level_1/")
+    assert set(pictures) == {kind.format(place) + name for kind in kinds for name in names}
+    truth, hole = compared[0].crops.images[2], compared[0].holes[2]
+    np.testing.assert_array_equal(pictures[f"truth/{place}/0002.png"], truth)
+    np.testing.assert_array_equal(
+        pictures[f"one/{place}/0002.png"], np.where(hole, np.uint8(99), truth)
+    )
+    assert pictures[f"one/{place}/level_0/0002.png"].shape == (SIZE // 2, SIZE // 2, 3)
+
+
+def test_inputs_go_out_and_results_of_the_same_names_come_in(tmp_path: Path) -> None:
+    compared = some_tasks(("center", "freeform"))
+    dump_inputs(compared, tmp_path)
+    for task in compared:
+        for n, name in enumerate(task.crops.names):
+            mask = np.asarray(Image.open(tmp_path / "masks" / task.place / f"{name}.png"))
+            np.testing.assert_array_equal(mask, 255 * task.holes[n, ..., 0])
+    # The images themselves, taken for results, are perfect.
+    found = compare([Outputs("it", tmp_path / "images")], compared, PROTOCOLS, tmp_path / "out")
+    for score in found.evaluations[0].scores:
+        assert set(score.values["psnr"]) == {np.inf} and set(score.values["l1"]) == {0}
+        assert score.seconds is None
+
+
+def test_a_folder_of_results_may_lack_masks_but_not_all(tmp_path: Path) -> None:
+    compared = some_tasks(("center", "freeform"))
+    dump_inputs(compared[:1], tmp_path)
+    method = Outputs("it", tmp_path / "images")
+    found = compare([method], compared, ["paper"], tmp_path / "out")
+    assert {x.masks for x in found.evaluations[0].scores} == {"center"}
+    with pytest.raises(RuleError, match=f"results of it must be of one of samples_{SIZE}/freeform"):
+        compare([method], compared[1:], ["paper"], tmp_path / "out")
+
+
+def test_the_time_an_image_is_taken_under_centre_masks_alone(tmp_path: Path) -> None:
+    found = compare([Shade("one")], some_tasks(("center", "freeform")), ["paper"], tmp_path)
+    seconds = {x.masks: x.seconds for x in found.evaluations[0].scores}
+    assert seconds["freeform"] is None and 0 < seconds["center"] < 1
+
+
+def test_what_diverged_is_recorded_and_measured_in_nothing(tmp_path: Path) -> None:
+    method = Shade("one")
+    method.diverged = {"step": 3, "reason": "loss is nan"}
+    found = compare([method], some_tasks(), ["paper"], tmp_path)
+    assert found.diverged("one")[0].diverged == method.diverged
+    assert found.evaluations[0].scores == () and method.asked == []

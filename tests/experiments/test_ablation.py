@@ -1,0 +1,107 @@
+"""The ablation as its user meets it: trained, measured, continued, and diverged."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from experiments import ablation, evaluate
+from experiments.variants import SCALES, VARIANTS
+from pgi.config import ModelConfig
+from pgi.evaluation import results
+from pgi.evaluation.comparing import Task
+from pgi.run_folder import RunFolder
+
+ROOT = Path(__file__).parents[2]
+BASE = SCALES["tiny"].base
+BASE = replace(
+    BASE,
+    model=ModelConfig((16, 32, 64), width=4, kernel_initializer="gated_he", discriminator_width=2),
+    data=replace(BASE.data, validation_images=1),
+    train=replace(BASE.train, batch_size=1, steps=2, snapshot_steps=1),
+)
+WHERE = {"dataset": "samples", "size": 64, "masks": "center"}
+
+
+def tasks() -> list[Task]:
+    return evaluate.choose_tasks("samples", ["table_1"], 64, "random_resized")
+
+
+def touched(root: Path) -> dict[Path, int]:
+    return {x: x.stat().st_mtime_ns for x in root.glob("*/*/*") if x.name != "evaluation"}
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_variants_and_seeds_are_trained_measured_and_tabled_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    names = ["pg_lower", "pg"]
+    ablation.run(names, BASE, 1, tasks(), tmp_path)
+    ablation.run(names[1:], BASE, 2, tasks(), tmp_path)
+    ablation.collect(tmp_path)
+    printed = capsys.readouterr().out
+    assert "1 of 2: PG_16+32, seed 0" in printed and "PG_16+32+64 (ours)" in printed
+    assert (tmp_path / "tables.md").read_text().strip() in printed
+    found = results.read(tmp_path / "results.json")
+    assert [(x.method, x.seed) for x in found.evaluations] == [
+        ("pg_lower", 0),
+        ("pg", 0),
+        ("pg", 1),
+    ]
+    seeds = found.values("pg", "l1", **WHERE)
+    assert seeds.shape == (2, 2) and not (seeds[0] == seeds[1]).any()
+    assert (tmp_path / "sheet_samples_64_center.png").exists()
+
+    before = touched(tmp_path)
+    ablation.run(names, BASE, 1, tasks(), tmp_path)
+    assert touched(tmp_path) == before
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_variant_goes_on_where_it_stopped_and_is_measured_anew(tmp_path: Path) -> None:
+    ablation.run(["pg"], replace(BASE, train=replace(BASE.train, steps=1)), 1, tasks(), tmp_path)
+    first = results.read(tmp_path / "pg" / "seed_0" / "evaluation" / "results.json")
+    ablation.run(["pg"], BASE, 1, tasks(), tmp_path)
+    second = results.read(tmp_path / "pg" / "seed_0" / "evaluation" / "results.json")
+    assert [x["step"] for x in RunFolder(tmp_path / "pg" / "seed_0").read_metrics()] == [1, 2]
+    assert [x.evaluations[0].run["checkpoint"] for x in (first, second)] == ["step-1", "step-2"]
+    assert (first.values("pg", "l1", **WHERE) != second.values("pg", "l1", **WHERE)).all()
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_variant_that_diverges_is_recorded_and_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    wild = replace(VARIANTS["feature_refine"], train={"learning_rate": 1e30})
+    monkeypatch.setitem(VARIANTS, "feature_refine", wild)
+    ablation.run(["feature_refine", "pg"], BASE, 1, tasks(), tmp_path)
+    record = RunFolder(tmp_path / "feature_refine" / "seed_0").read_divergence()
+    assert record["step"] in (1, 2) and ("finite" in record["reason"] or "nan" in record["reason"])
+    ablation.collect(tmp_path)
+    table = (tmp_path / "tables.md").read_text()
+    assert f"diverged at step {record['step']} (seed 0): {record['reason']}" in table
+    assert "| SSIM ↑ | - | 0." in table
+
+    before = touched(tmp_path)
+    ablation.run(["feature_refine"], BASE, 1, tasks(), tmp_path)
+    assert touched(tmp_path) == before
+    assert capsys.readouterr().out.count("diverged at step") >= 2
+
+
+def test_the_program_at_the_tiny_scale(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "experiments.ablation", "--scale=tiny", "--steps=1"]
+    command += ["--variant=deepfillv2", f"--workdir={tmp_path / 'it'}"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert "DeepFillv2, 64" in result.stdout and (tmp_path / "it" / "tables.md").exists()
+    assert len(results.read(tmp_path / "it" / "results.json").evaluations) == 1
+
+    wrong = subprocess.run(
+        [*command[:3], "fusions"], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert wrong.returncode == 1 and "Traceback" not in wrong.stderr
+    assert "group must be one of layers, fusion, dilation, further, got 'fusions'" in wrong.stderr

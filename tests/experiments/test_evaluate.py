@@ -1,0 +1,119 @@
+"""The evaluation program: which runs, which crops and masks, and what it leaves behind."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import evaluate
+from pgi import metrics
+from pgi.evaluation import results
+from pgi.reading import NoUsableImageError
+from pgi.rules import RuleError
+from tests.tiny_run import write_run
+
+ROOT = Path(__file__).parents[2]
+
+
+def program(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "experiments.evaluate", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def test_a_run_is_named_by_its_folder_or_by_one_above(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "a" / "seed_0")
+    write_run(tmp_path / "runs" / "b")
+    a, b = tmp_path / "runs" / "a" / "seed_0", tmp_path / "runs" / "b"
+    assert evaluate.find_runs(str(a)) == [(a, None)]
+    assert evaluate.find_runs(f"mine={a}") == [(a, "mine")]
+    assert evaluate.find_runs(str(tmp_path / "runs")) == [(a, None), (b, None)]
+    with pytest.raises(RuleError, match=r"run must be a run folder, or a folder of them, got .*no"):
+        evaluate.find_runs(str(tmp_path / "no"))
+
+
+def test_runs_of_one_name_and_seed_must_be_told_apart(tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(
+        RuleError, match="runs must differ in name or seed, got two of tiny, seed 0"
+    ):
+        evaluate.trained([str(tmp_path / "a"), str(tmp_path / "b")])
+    named = evaluate.trained([str(tmp_path / "a"), f"other={tmp_path / 'b'}"])
+    assert [method.name for method in named] == ["tiny", "other"]
+
+
+def test_parts_ask_for_the_papers_sizes_and_masks() -> None:
+    tasks = evaluate.choose_tasks("samples", ["table_1", "table_2", "figure_6"], 128, "random")
+    ratios = [f"ratio_{share}" for share in (15, 25, 35, 45, 55)]
+    assert [(task.crops.listed.size, task.masks) for task in tasks] == [
+        *((128, name) for name in ("center", "freeform", *ratios)),
+        *((256, name) for name in ("center", "freeform")),
+    ]
+    figure_7 = evaluate.choose_tasks("samples", ["figure_7"], 128, "random")
+    assert [(x.crops.listed.size, x.masks) for x in figure_7] == [
+        (size, "center") for size in (64, 128, 256)
+    ]
+
+
+def test_sizes_that_no_photograph_has_are_left_out_and_said(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    tasks = evaluate.choose_tasks("samples", ["table_1", "table_2"], 256, "random")
+    assert {task.crops.listed.size for task in tasks} == {256}
+    assert "left out: samples has no photograph of 512 px and more" in capsys.readouterr().out
+    with pytest.raises(NoUsableImageError, match="samples has no photograph of 512 px and more"):
+        evaluate.choose_tasks("samples", ["table_1"], 512, "random")
+
+
+def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    where = ["--dataset=samples", "--size=64", "--crops_each=2"]
+    dumped = program(*where, "--part=table_1", f"--dump_inputs={tmp_path / 'inputs'}")
+    assert dumped.returncode == 0, dumped.stderr
+    for path in (tmp_path / "inputs" / "images").rglob("*.png"):
+        other = tmp_path / "theirs" / path.relative_to(tmp_path / "inputs" / "images")
+        other.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(Image.open(path)) // 2).save(other)
+    done = program(
+        *where,
+        "--part=table_1,figure_6",
+        f"--run={tmp_path / 'run'}",
+        f"--results_dir=halved={tmp_path / 'theirs'}",
+        "--protocol=standard,hole",
+    )
+    assert done.returncode == 0, done.stderr
+    output = tmp_path / "run" / "evaluation"
+    found = results.read(output / "results.json")
+    assert list(found.titles()) == ["tiny", "telea", "navier_stokes", "mean_colour", "halved"]
+    names = {path.name for path in output.glob("*.*")}
+    assert {"tables.md", "figure_6_samples_64.png", "sheet_samples_64_freeform.png"} <= names
+
+    # One number of the peer's, from the files alone.
+    place = "samples_64/freeform/0003.png"
+    truth, mask, theirs = (
+        np.asarray(Image.open(tmp_path / folder / place))
+        for folder in ("inputs/images", "inputs/masks", "theirs")
+    )
+    expected = metrics.evaluate(truth, theirs, mask, "hole")["psnr"]
+    scores = found.evaluations[-1].scores
+    score = next(x for x in scores if (x.masks, x.protocol) == ("freeform", "hole"))
+    assert score.values["psnr"][3] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=samples"], "size must be given where there is no run: --size=512"),
+        (["--dataset=samples", "--size=64", "--results_dir=x"], "results_dir must be NAME=FOLDER"),
+    ],
+)
+def test_bad_input_gets_one_line(arguments: list[str], message: str) -> None:
+    result = program(*arguments)
+    assert result.returncode == 1 and result.stderr.count("\n") == 1, result.stderr
+    assert message in result.stderr
