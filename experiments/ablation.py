@@ -4,7 +4,8 @@
     python -m experiments.ablation --scale=small fusion dilation   of some tables
     python -m experiments.ablation --scale=paper --variant=pg      one of them
 
-Every variant has the same seeds, data, masks and steps. The same command goes on where it stopped;
+Every variant has the same seeds, photographs, masks and steps; one whose highest level is smaller
+learns from crops of that size, as DeepFillv2 does. The same command goes on where it stopped;
 variants that other processes trained into the same folder are taken as they are. A variant that
 diverges is recorded so, and stops no other.
 """
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import tensorflow as tf
 from absl import flags
 from tensorflow import keras
 
@@ -31,8 +33,11 @@ from pgi.evaluation.comparing import MASKED, TRUTH, Task, compare
 from pgi.evaluation.methods import Trained
 from pgi.metrics import PROTOCOLS
 from pgi.reading import ImageSource
-from pgi.rules import check_choice
-from pgi.run_folder import RunFolder
+from pgi.rules import check, check_choice
+from pgi.run_folder import RunFolder, RunFolderError
+
+# In a run folder, apart from what experiments.evaluate leaves there.
+FOLDER = "ablation"
 
 
 def train(config: ExperimentConfig, sources: tuple[ImageSource, ImageSource], folder: Path) -> None:
@@ -42,40 +47,62 @@ def train(config: ExperimentConfig, sources: tuple[ImageSource, ImageSource], fo
         config: of the variant.
         sources: photographs to learn from, and held out.
         folder: its run folder, which may hold a part of the run, or all.
+
+    Raises:
+        RunFolderError: the folder holds another run, or more steps than are asked for.
     """
-    run = RunFolder(folder)
-    taken = [line["step"] for line in run.read_metrics()]
-    finished = max(taken, default=0) >= config.train.steps and run.read_config() == config
-    if run.read_divergence() is None and not finished:
+    held = RunFolder(folder)
+    taken = steps_of(tf.train.latest_checkpoint(str(held.checkpoints)))
+    if taken > config.train.steps:
+        raise RunFolderError(
+            f"{folder} must hold at most the {config.train.steps:,} steps that are compared, got "
+            f"{taken:,}; more --steps, or another --workdir"
+        )
+    unchanged = (folder / "config.json").exists() and held.read_config() == config
+    if not (unchanged and (taken == config.train.steps or held.read_divergence())):
         keras.backend.clear_session()
         try:
             training.train(config, *sources, folder)
+            held.forget_divergence()
         except NonFiniteLossError as error:
-            run.record_divergence(error.step, error.reason)
+            held.record_divergence(error.step, error.reason)
 
 
 def run(
     names: Sequence[str], base: ExperimentConfig, seeds: int, tasks: Sequence[Task], root: Path
-) -> None:
-    """Trains and measures variants, one after another.
+) -> list[str]:
+    """Trains and measures variants, one after another; returns why some could not be.
 
     Args:
         names: of `VARIANTS`.
         base: the paper's model at some scale; names the dataset too.
         seeds: how many times each variant is trained.
         tasks: crops and masks that all are measured on.
-        root: holds each one's run folder, `VARIANT/seed_N`, and in it `evaluation`.
+        root: holds each one's run folder, `VARIANT/seed_N`, and in it what was measured.
     """
     sources = data.load(base.data.dataset)
     wanted = [(name, seed) for seed in range(seeds) for name in names]
+    refused = []
     for number, (name, seed) in enumerate(wanted, start=1):
         config, folder = variant_config(name, base, seed), root / name / f"seed_{seed}"
         print(f"{number} of {len(wanted)}: {title(name, config)}, seed {seed}", flush=True)
-        train(config, sources, folder)
+        try:
+            train(config, sources, folder)
+        except RunFolderError as error:
+            refused.append(str(error))
+            print(f"left out: {error}", flush=True)
+            continue
         method = Trained(folder, title=title(name, config))
         if method.diverged:
-            print("diverged at step {step}: {reason}".format(**method.diverged), flush=True)
-        compare([method], tasks, PROTOCOLS, folder / "evaluation")
+            how = "diverged at step {step}: {reason}".format(**method.diverged)
+            print(f"{how}. To try again, remove {folder}", flush=True)
+        compare([method], tasks, PROTOCOLS, folder / FOLDER)
+    return refused
+
+
+def steps_of(checkpoint: str | None) -> int:
+    """How many steps a checkpoint has, by its name; 0 if there is none."""
+    return int(checkpoint.rpartition("-")[2]) if checkpoint else 0
 
 
 def collect(root: Path) -> None:
@@ -83,10 +110,19 @@ def collect(root: Path) -> None:
 
     Args:
         root: as for `run`; other processes may have filled it.
+
+    Raises:
+        RuleError: there is nothing yet, or some were trained for other numbers of steps.
     """
-    folders = [x for name in VARIANTS for x in sorted(root.glob(f"{name}/seed_*/evaluation"))]
-    found = results.join(results.read(folder / "results.json") for folder in folders)
+    pattern = f"seed_*/{FOLDER}/results.json"
+    files = [path for name in VARIANTS for path in sorted((root / name).glob(pattern))]
+    check("root", "a folder with variants that were measured", bool(files), str(root))
+    found = results.join(map(results.read, files))
+    trained = [x for x in found.evaluations if x.run and not x.diverged]
+    steps = sorted({steps_of(x.run["checkpoint"]) for x in trained if x.run})
+    check("steps", "the same for all variants that are compared", len(steps) < 2, steps)
     results.write(root / "results.json", found)
+    folders = [path.parent for path in files]
     pictures = {name: folders[0] / "pictures" / name for name in (TRUTH, MASKED)}
     for folder in folders:
         name = folder.parent.parent.name
@@ -97,18 +133,20 @@ def collect(root: Path) -> None:
 def main(argv: list[str]) -> None:
     """Trains and compares what the flags name."""
     values, groups = flags.FLAGS, argv[1:]
+    check("arguments", "groups, or --variant", not (groups and values.variant), groups)
     for group in groups:
         check_choice("group", tuple(GROUPS), group)
     names = values.variant or dict.fromkeys(x for g in groups or GROUPS for x in GROUPS[g])
     scale = SCALES[values.scale]
-    dataset = values.dataset or scale.base.data.dataset
+    scales_own = scale.base.data.dataset
+    dataset = values.dataset or scales_own
     base = replace(
         scale.base,
         data=replace(scale.base.data, dataset=dataset),
         train=replace(scale.base.train, steps=values.steps or scale.base.train.steps),
     )
     tasks = evaluate.choose_tasks(
-        values.evaluated_on or (dataset if values.dataset else scale.evaluated_on),
+        values.evaluated_on or (scale.evaluated_on if dataset == scales_own else dataset),
         ["table_1"],
         base.model.levels[-1],
         base.data.crop,
@@ -116,8 +154,10 @@ def main(argv: list[str]) -> None:
     )
     trained_on = re.sub(r"\W+", "_", dataset)
     root = Path(values.workdir or f"runs/ablation/{values.scale}_{trained_on}")
-    run(list(names), base, values.seeds, tasks, root)
+    refused = run(list(names), base, values.seeds, tasks, root)
     collect(root)
+    if refused:
+        raise RunFolderError(f"{len(refused)} left out, for the reasons above")
 
 
 def _define_flags() -> None:
@@ -126,7 +166,9 @@ def _define_flags() -> None:
     flags.DEFINE_multi_enum("variant", [], list(VARIANTS), "Only this one; may be repeated.")
     flags.DEFINE_integer("seeds", 1, "How many times each is trained.", lower_bound=1)
     flags.DEFINE_string("dataset", None, f"To train on: {KNOWN}; default: the scale's.")
-    flags.DEFINE_string("evaluated_on", None, "The same for evaluation; default: as trained.")
+    flags.DEFINE_string(
+        "evaluated_on", None, "The same, to measure on; default: the scale's or --dataset."
+    )
     flags.DEFINE_integer("steps", None, "Of training; default: the scale's.", lower_bound=1)
     flags.DEFINE_string("workdir", None, "Default: runs/ablation/SCALE_DATASET.")
 

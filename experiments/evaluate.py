@@ -47,6 +47,7 @@ PARTS: dict[str, dict[float, tuple[str, ...]]] = {
         )
     },
 }
+_MIN_SIZE = 56  # SSIM's largest window is 51 wide, and a network wants a multiple of 8.
 _BY_DEFAULT = ["table_1", "table_2", "figure_6", "figure_7"]
 
 
@@ -58,8 +59,10 @@ def find_runs(named: str) -> list[tuple[Path, str | None]]:
     Raises:
         RuleError: there is none.
     """
-    name, equals, path = named.rpartition("=")
-    folder = Path(path).expanduser()
+    name, equals, path = named.partition("=")
+    if Path(named).expanduser().exists():  # A path may have a "=" too.
+        name, equals, path = "", "", named
+    folder = Path(path if equals else named).expanduser()
     found = [folder] if (folder / "config.json").exists() else []
     found = found or sorted(x.parent for x in folder.glob("**/config.json"))
     check("run", "a run folder, or a folder of them", bool(found), str(folder))
@@ -70,21 +73,14 @@ def trained(named: Iterable[str]) -> list[Trained]:
     """The models of the run folders that are named; see `find_runs`.
 
     Raises:
-        RuleError: two would have the same name.
+        RuleError: a name stands for no run.
         RunFolderError: a run has no checkpoint yet.
     """
-    methods: list[Trained] = []
+    methods = []
     for folder, name in (run for item in named for run in find_runs(item)):
         config = RunFolder(folder).read_config()
         titled = title(config.name, config) if not name and config.name in VARIANTS else None
         methods.append(Trained(folder, name, titled))
-    seen: dict[tuple[str, int], Trained] = {}
-    for method in methods:
-        if seen.setdefault((method.name, method.seed), method) is not method:
-            raise RuleError(
-                f"runs must differ in name or seed, got two of {method.name}, seed {method.seed}; "
-                "name them: --run=one=PATH,two=PATH"
-            )
     return methods
 
 
@@ -108,6 +104,8 @@ def choose_tasks(
         RuleError: an argument breaks its rule.
         NoUsableImageError: no photograph is large enough for any of the parts.
     """
+    parts = list(parts)
+    check("parts", "at least one", bool(parts), parts)
     masks: dict[int, dict[str, None]] = {}
     for part in parts:
         check_choice("part", tuple(PARTS), part)
@@ -115,16 +113,17 @@ def choose_tasks(
             masks.setdefault(int(side * multiple), {}).update(dict.fromkeys(names))
     source = data.load(dataset)[1]
     chosen: list[Task] = []
-    too_small = []
+    left_out: list[RuleError | NoUsableImageError] = []
     for size, sets in sorted(masks.items()):
         try:
+            check("size", f"at least {_MIN_SIZE}, which the metrics need", size >= _MIN_SIZE, size)
             chosen += tasks(crops.cut(source, dataset, size, crop, photographs, each), sets)
-        except NoUsableImageError as error:
-            too_small.append(str(error))
+        except (RuleError, NoUsableImageError) as error:
+            left_out.append(error)
     if not chosen:
-        raise NoUsableImageError(too_small[0])
-    for message in too_small:
-        print(f"left out: {message}")
+        raise left_out[0]
+    for reason in left_out:
+        print(f"left out: {reason}")
     return chosen
 
 
@@ -141,7 +140,8 @@ def report(output: Path, protocol: str, pictures: Mapping[str, Path]) -> None:
     write_atomically(output / "tables.md", text.encode())
     written = figures.draw(found, output, protocol)
     ours = ours_among({x.method: x.kind for x in found.evaluations})
-    written += picture_sheets.draw(pictures, found.titles(), ours, output)
+    crop_lists = found.crop_lists.values()
+    written += picture_sheets.draw(crop_lists, pictures, found.titles(), ours, output)
     print(text)
     print(f"Numbers, tables, plots and sheets are in {output}:")
     print(*(path.name for path in written), sep=", ")
@@ -179,8 +179,8 @@ def main(argv: list[str]) -> None:
         check("results_dir", "NAME=FOLDER", bool(re.fullmatch(r"\w+", name) and folder), item)
         compared.append(Outputs(name, Path(folder)))
     check("methods", "a run or a folder of results, at least", bool(compared), "none")
-    below = find_runs(values.run[0])[0][0] if values.run else Path("runs")
-    output = Path(values.output or below / "evaluation")
+    first = Path(values.run[0].rpartition("=")[2]) if values.run else Path("runs")
+    output = Path(values.output or first.expanduser() / "evaluation")
     compare(compared, chosen, values.protocol, output)
     methods_shown = (TRUTH, MASKED, *(x.name for x in compared))
     report(output, values.protocol[0], {x: output / "pictures" / x for x in methods_shown})

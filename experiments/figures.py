@@ -3,7 +3,8 @@
     python -m experiments.figures runs/small/results.json
 
 Figure 6 is drawn for every dataset and size that has several of the masks ratio_15 to ratio_55,
-Figure 7 for every dataset that was measured at several sizes under the masks "center".
+Figure 7 for every dataset of which the same photographs were measured at several sizes under the
+masks "center".
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import itertools
 import math
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,8 @@ def figure_6(results: Results, dataset: str, size: int, protocol: str, path: Pat
 def figure_7(results: Results, dataset: str, protocol: str, path: Path) -> bool:
     """L1 and PSNR against the image's side, under the masks "center"; else as `figure_6`.
 
+    Every size is of the same photographs, those that all sizes have; without any, nothing is drawn.
+
     Source: Figure 7. Departs from it: as `figure_6`.
     """
     return _write(_figure_7(results, dataset, protocol), path)
@@ -115,8 +118,16 @@ def _figure_6(results: Results, dataset: str, size: int, protocol: str) -> Figur
 
 def _figure_7(results: Results, dataset: str, protocol: str) -> Figure | None:
     sizes = _sizes(results).get(dataset, [])
-    places = {size: {"size": size, "masks": "center"} for size in sizes}
-    figure = _plot(results, dataset, protocol, places, "central square hole of half the side")
+    places: dict[int, dict[str, Any]] = {
+        size: {"size": size, "masks": "center"}
+        for size in sizes
+        if _measured(results, dataset=dataset, size=size, masks="center", protocol=protocol)
+    }
+    # Others at another size would bend the curves: small photographs have no large crops.
+    names = [set(results.photographs(dataset, size)) for size in places]
+    common = set.intersection(*names) if names else set()
+    subject = "central square hole of half the side"
+    figure = _plot(results, dataset, protocol, places, subject, common)
     for axes in figure.axes if figure else ():
         ticks = axes.get_xticks()
         axes.set_xscale("log", base=2)
@@ -132,10 +143,18 @@ def _plot(
     protocol: str,
     places: Mapping[int, Mapping[str, Any]],
     subject: str,
+    only: Collection[str] | None = None,
 ) -> Figure | None:
-    """A panel a metric; `places` are arguments of `Results.values` by place on the x axis."""
+    """A panel a metric.
+
+    Args:
+        results, dataset, protocol: as for `figure_6`.
+        places: arguments of `Results.values` by place on the x axis.
+        subject: for the title.
+        only: names of photographs to which the numbers are restricted.
+    """
     panels = {
-        metric: _curves(results, metric, places, dataset=dataset, protocol=protocol)
+        metric: _curves(results, metric, places, only, dataset=dataset, protocol=protocol)
         for metric in _METRICS
     }
     curves = [curve for panel in panels.values() for curve in panel.values()]
@@ -153,7 +172,7 @@ def _plot(
     photographs = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     title = (
         f'{dataset}, {subject}, protocol "{protocol}": '
-        f"means over {photographs} photographs, 95 % intervals"
+        f"means over {'the same ' * (only is not None)}{photographs} photographs, 95 % intervals"
     )
     figure.suptitle(_text(title, _TITLE), fontsize="medium")
     # Below the panels, where it hides nothing.
@@ -161,17 +180,33 @@ def _plot(
     return figure
 
 
+def _drawn(results: Results) -> list[str]:
+    """The methods that get a line."""
+    return [x for x in results.titles() if x not in VARIANTS or x in _STYLES]
+
+
+def _measured(results: Results, **place: Any) -> bool:
+    """Whether any of these has numbers; of what, as for `Results.values`."""
+    wanted = [(method, metric) for method in _drawn(results) for metric in _METRICS]
+    return any(results.values(*names, **place) is not None for names in wanted)
+
+
 def _curves(
-    results: Results, metric: str, places: Mapping[int, Mapping[str, Any]], **wanted: Any
+    results: Results,
+    metric: str,
+    places: Mapping[int, Mapping[str, Any]],
+    only: Collection[str] | None,
+    **wanted: Any,
 ) -> dict[str, Curve]:
     """By method; without what was not measured, and infinite PSNR."""
     curves: dict[str, Curve] = {}
-    for method in results.titles():
-        if method in VARIANTS and method not in _STYLES:
-            continue
+    for method in _drawn(results):
         for x, place in places.items():
             values = results.values(method, metric, **place, **wanted)
-            if values is not None and np.isfinite(values).all():
+            if values is not None and only is not None:
+                names = results.photographs(wanted["dataset"], place["size"])
+                values = values[:, [name in only for name in names]]
+            if values is not None and values.size and np.isfinite(values).all():
                 curves.setdefault(method, {})[x] = estimate(values)
     return curves
 
@@ -240,8 +275,10 @@ def main(argv: list[str]) -> None:
     results, output = program.read_results(argv)
     protocol = flags.FLAGS.protocol
     written = draw(results, output, protocol)
-    masks = "under several of the masks ratio_15 to ratio_55, or at several sizes under center"
-    rule = f'measured by protocol "{protocol}" {masks}'
+    rule = (
+        f'measured by protocol "{protocol}" under several of the masks ratio_15 to ratio_55, or at '
+        "several sizes under center on the same photographs"
+    )
     check("results", rule, bool(written), list(results.titles()))
     print("\n".join(map(str, written)))
 

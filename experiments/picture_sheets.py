@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from pgi.evaluation.comparing import TRUTH, write_png
+from pgi.evaluation.comparing import SHOWN, write_png
+from pgi.evaluation.results import CropList
 from pgi.reading import read_image
 from pgi.sheets import sheet
 
 
 def draw(
-    pictures: Mapping[str, Path], titles: Mapping[str, str], ours: str | None, output: Path
+    crop_lists: Iterable[CropList],
+    pictures: Mapping[str, Path],
+    titles: Mapping[str, str],
+    ours: str | None,
+    output: Path,
 ) -> list[Path]:
     """Writes a sheet for each crop list and mask set that pictures were kept of.
 
     Args:
+        crop_lists: whose crops are shown.
         pictures: by method, the folder of its pictures, in the order of the columns; those of
             `TRUTH` and `MASKED` too.
         titles: of the methods.
@@ -28,25 +35,25 @@ def draw(
         Their paths, `sheet_DATASET_SIZE_MASKS.png`.
     """
     written = []
-    for first in sorted(pictures[TRUTH].glob("*/*")):
-        place = first.relative_to(pictures[TRUTH])
+    for crops, masks in itertools.product(crop_lists, SHOWN):
+        place = Path(crops.folder) / masks
         columns = {}
         for method, folder in pictures.items():
             if found := _read(folder / place):
                 columns[titles.get(method, method)] = found
-        if ours is not None:
-            for level in sorted((pictures[ours] / place).glob("level_*")):
+        if ours in pictures:
+            for level in sorted((pictures[str(ours)] / place).glob("level_*")):
                 images = _read(level)
                 side = next(iter(images.values())).shape[0]
                 columns[f"level {level.name[6:]}: {side} px"] = images
-        names = sorted(set.intersection(*(set(x) for x in columns.values())))
+        names = sorted(set.intersection(*(set(x) for x in columns.values()))) if columns else []
         if names and len(columns) > 2:
             side = max(images[names[0]].shape[0] for images in columns.values())
             cells = {
                 title: np.stack([_enlarged(images[name], side) for name in names])
                 for title, images in columns.items()
             }
-            written.append(output / f"sheet_{'_'.join(place.parts)}.png")
+            written.append(output / f"sheet_{crops.folder.rpartition('_')[0]}_{masks}.png")
             write_png(written[-1], sheet(cells))
     return written
 

@@ -5,6 +5,7 @@ And how those begin that make something of results files.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ def run(main: Callable[[list[str]], None], on_interrupt: str) -> None:
 
     def guarded(argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # TFDS tells much else, at length.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # Arrows, on a terminal that has none.
         try:
             main(argv)
             message = None

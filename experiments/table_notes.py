@@ -8,13 +8,16 @@ from typing import Any
 from experiments.markdown import escape, table
 from pgi.evaluation.results import CropList, Evaluation, Results
 
+_TITLE = ["# Tables", "Made from results files by `python -m experiments.tables`."]
 # As in docs/REPRODUCTION.md.
 _PROTOCOLS = {
     "paper": "completed images, uint8, whole; L1 is the sum of abs(a - b) over the sum of a + b, "
     "PSNR of RGB, SSIM with a uniform window of 51.",
     "standard": "completed images, uint8, whole; L1 is the mean of abs(a - b) in [0, 1], PSNR of "
     "RGB, SSIM with a Gaussian window of 11.",
-    "raw": "as `standard`, but of the network's raw output: known pixels are not pasted.",
+    "raw": "as `standard`, but of the network's raw output: known pixels are not pasted. Classical "
+    "methods and others' results are taken as they are, so that their known pixels are (nearly) "
+    "exact while the networks' are not.",
     "hole": "completed images, pixels of the hole only: L1 and PSNR over these, no SSIM.",
 }
 _NUMBERS = """\
@@ -43,7 +46,7 @@ def reading(
         results: of which the tables are made.
         protocol: of their numbers.
         lists: the crops that were measured on by it.
-        masks: names of the mask sets in the tables.
+        masks: names of the mask sets whose hashes are shown.
     """
     hashes = {
         (score.crops, score.masks): score.masks_sha256
@@ -58,15 +61,14 @@ def reading(
             escape(crops.crop),
             f"{len(crops.photographs):,}",
             f"{len(set(crops.photographs)):,}",
-            _digits(crops.sha256),
-            *(_digits(hashes.get((crops.sha256, name))) for name in masks),
+            short_hash(crops.sha256),
+            *(short_hash(hashes.get((crops.sha256, name))) for name in masks),
         ]
         for crops in lists
     ]
     titles = ["dataset", "size", "cut", "crops", "photographs", "crop list"]
     return [
-        "# Tables",
-        "Made from results files by `python -m experiments.tables`.",
+        *_TITLE,
         f"**Protocol `{escape(protocol)}`:** {_PROTOCOLS.get(protocol, '')}",
         _NUMBERS,
         _DIFFERENCES,
@@ -77,6 +79,12 @@ def reading(
         ),
         *_made(results),
     ]
+
+
+def only_diverged(results: Results) -> list[str]:
+    """What there is to say where nothing was measured: what diverged, and what it was."""
+    ends = diverged(results, list(results.titles()))
+    return [*_TITLE, "**There are no numbers.** What diverged:", *ends, *provenance(results)]
 
 
 def diverged(results: Results, methods: Sequence[str]) -> list[str]:
@@ -110,13 +118,18 @@ def provenance(results: Results) -> list[str]:
                     escape(evaluation.title),
                     str(evaluation.seed),
                     *(escape(run.get(key) or "") for key in ("folder", "checkpoint")),
-                    _digits(run.get("sha256")),
+                    short_hash(run.get("sha256")),
                     escape(config.get("name", "") if isinstance(config, Mapping) else config or ""),
-                    _digits(run.get("git_commit")),
+                    short_hash(run.get("git_commit")),
                 ]
             )
     titles = ["method", "seed", "run folder", "checkpoint", "its SHA-256", "config", "git commit"]
     return ["## Provenance", table(titles, rows, texts=len(titles))] if rows else []
+
+
+def short_hash(sha256: str | None) -> str:
+    """Its first 12 digits; nothing for None."""
+    return f"`{sha256[:12]}`" if sha256 else ""
 
 
 def _made(results: Results) -> list[str]:
@@ -138,12 +151,8 @@ def _made(results: Results) -> list[str]:
 def _environment(made: Mapping[str, Any]) -> str:
     versions = made.get("versions") or {}
     parts = [
-        f"git commit {_digits(made.get('git_commit')) or 'unknown'}",
+        f"git commit {short_hash(made.get('git_commit')) or 'unknown'}",
         f"machine: {escape(made.get('machine') or 'unknown')}",
         *(f"{escape(name)} {escape(version)}" for name, version in versions.items()),
     ]
     return ", ".join(parts)
-
-
-def _digits(sha256: str | None) -> str:
-    return f"`{sha256[:12]}`" if sha256 else ""

@@ -15,16 +15,16 @@ import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from absl import flags
 
 from experiments import markdown, program
 from experiments.markdown import METRICS, escape, table
-from experiments.table_notes import diverged, provenance, reading
+from experiments.table_notes import diverged, only_diverged, provenance, reading, short_hash
+from experiments.table_view import Column, View, trained_side
 from experiments.variants import GROUPS, OURS, ours_among
 from pgi.evaluation import intervals
 from pgi.evaluation.results import Results
@@ -42,56 +42,6 @@ _HEADINGS = {
 }
 
 
-class Column(NamedTuple):
-    """A metric under a mask set."""
-
-    masks: str
-    metric: str
-
-
-@dataclass(frozen=True)
-class View:
-    """What was measured on one dataset at one size, by one protocol."""
-
-    results: Results
-    dataset: str
-    size: int
-    protocol: str
-
-    def values(self, method: str, column: Column) -> np.ndarray | None:
-        """Numbers, `[seeds, photographs]`; None if there is none."""
-        return self.results.values(
-            method,
-            column.metric,
-            dataset=self.dataset,
-            size=self.size,
-            masks=column.masks,
-            protocol=self.protocol,
-        )
-
-    def columns(self, masks: Sequence[str], methods: Sequence[str] | None = None) -> list[Column]:
-        """Those in which any of the methods, or any at all, has numbers."""
-        names = list(self.results.titles()) if methods is None else methods
-        every = [Column(name, metric) for name in masks for metric in METRICS]
-        return [x for x in every if any(self.values(name, x) is not None for name in names)]
-
-    def measured(self, columns: Sequence[Column]) -> list[str]:
-        """The methods that have numbers in any of the columns, in order."""
-        names = self.results.titles()
-        return [name for name in names if any(self.values(name, x) is not None for x in columns)]
-
-    def seconds(self, method: str) -> float | None:
-        """Median time an image with the central square, as in the paper's Table 1."""
-        return self.results.seconds(method, dataset=self.dataset, size=self.size, masks="center")
-
-    def title(self, method: str) -> str:
-        return escape(self.results.titles()[method])
-
-    def all_diverged(self, method: str) -> bool:
-        seeds = [x for x in self.results.evaluations if x.method == method]
-        return bool(seeds) and all(x.diverged for x in seeds)
-
-
 @functools.cache
 def published() -> dict[str, Any]:
     """The paper's Tables 1 to 5: "comparisons" by table, "ablations" by group and variant."""
@@ -106,51 +56,63 @@ def report(found: Results, protocol: str = "paper") -> str:
         protocol: whose numbers are printed.
 
     Raises:
-        RuleError: nothing was measured by the protocol.
+        RuleError: nothing was measured by the protocol, and not because all of it diverged.
     """
     scores = [score for evaluation in found.evaluations for score in evaluation.scores]
+    if not scores and any(evaluation.diverged for evaluation in found.evaluations):
+        return "\n\n".join(only_diverged(found)) + "\n"
     check("number of scores", "positive", bool(scores), len(scores))
     check_choice("protocol", sorted({score.protocol for score in scores}), protocol)
     used = {score.crops for score in scores if score.protocol == protocol}
     lists = sorted((found.crop_lists[name] for name in used), key=lambda x: (x.dataset, x.size))
     blocks = reading(found, protocol, lists, list(_MASKS))
     for dataset in dict.fromkeys(x.dataset for x in lists):
-        views = [View(found, dataset, x.size, protocol) for x in lists if x.dataset == dataset]
-        blocks += _tables_of(views)
+        sizes = [x.size for x in lists if x.dataset == dataset]
+        blocks += _tables_of(View(found, dataset, protocol), sizes)
     return "\n\n".join([*blocks, *provenance(found)]) + "\n"
 
 
-def _tables_of(views: Sequence[View]) -> list[str]:
+def _tables_of(view: View, sizes: Sequence[int]) -> list[str]:
     """All tables of one dataset, whose sizes ascend."""
-    both = [view for view in views if all(view.columns([name]) for name in _MASKS)]
-    blocks = [
-        block
-        for place, view in enumerate(both)
-        for block in comparison(view, "2" if place else "1")
-    ]
-    squares = both or [view for view in views if view.columns(["center"])]
-    blocks += [block for group in GROUPS for view in squares[:1] for block in ablation(view, group)]
-    nothing = "There are no numbers under the masks of the paper's tables, `center` and `freeform`."
-    return [f"## {escape(views[0].dataset)}", *(blocks or [nothing])]
+    side = trained_side(view.results)
+    both = [size for size in sizes if all(view.columns([size], [name]) for name in _MASKS)]
+    numbers = {side: "1", 2 * side: "2"} if side else dict(zip(both, "12"))
+    squares = [size for size in sizes if view.columns([size], ["center"])]
+    ablated = side if side in squares else (both or squares or sizes)[0]
+    ablations = {group: ablation(view, ablated, group) for group in GROUPS}
+    shown = {name for group, found in ablations.items() if found for name in GROUPS[group]}
+    blocks = [f"## {escape(view.dataset)}"]
+    if not both:  # Comparisons tell what diverged, all of it.
+        blocks += diverged(view.results, [x for x in view.results.titles() if x not in shown])
+    blocks += [block for size in both for block in comparison(view, size, numbers.get(size))]
+    blocks += [block for found in ablations.values() for block in found]
+    for size in sizes:
+        told = list(_MASKS) if size in both else ["center"]
+        blocks += other_masks(view, size, [x for x in view.masks(size) if x not in told])
+    if set(squares) - set(both) and (len(squares) > 1 or not shown):
+        blocks += square_mask(view, squares)
+    return blocks
 
 
-def comparison(view: View, number: str) -> list[str]:
-    """The counterpart of the paper's Table 1 or 2: all methods, under both masks."""
-    columns = view.columns(list(_MASKS))
+def comparison(view: View, size: int, number: str | None) -> list[str]:
+    """All methods under both masks: the counterpart of the paper's Table 1 or 2, if any."""
+    columns = view.columns([size], list(_MASKS))
     methods = view.measured(columns)
     cells = _cells(view, methods, columns)
-    times = {name: view.seconds(name) for name in methods}
+    times = {name: view.seconds(name, size) for name in methods}
     timed = any(time is not None for time in times.values())
     rows = [
-        [view.title(name), *cells[name], *[markdown.duration(times[name])] * timed]
+        [view.title(name, columns), *cells[name], *[markdown.duration(times[name])] * timed]
         for name in methods
     ]
+    pixels = f"{size} x {size} px"
+    dataset = view.dataset.partition("/")[0]
     return [
-        f"### Counterpart of Table {number}: {view.size} x {view.size} px",
+        f"### Counterpart of Table {number}: {pixels}" if number else f"### Crops of {pixels}",
         table(["method", *_titles(columns), *["time/image"] * timed], rows),
         *diverged(view.results, list(view.results.titles())),
         *differences(view, methods, columns),
-        *_published_comparison(view.dataset.partition("/")[0], number, columns),
+        *(_published_comparison(dataset, number, columns) if number else []),
     ]
 
 
@@ -159,12 +121,13 @@ def _published_comparison(dataset: str, number: str, columns: Sequence[Column]) 
     known = dataset in paper["rows"]
     place = dataset if known else "div2k"
     instead = "" if known else f" (Table {number} has no numbers of {escape(dataset)})"
-    times = paper.get("milliseconds", {})
+    times, marks = paper.get("milliseconds", {}), paper.get("marks_of_times", {})
     rows = [
         [
             escape(name),
             *(_printed(scores[x.masks], x) for x in columns),
-            *[markdown.duration(times.get(name, 0) / 1000)] * bool(times),
+            *[markdown.duration(times.get(name, 0) / 1000) + escape(marks.get(name, ""))]
+            * bool(times),
         ]
         for name, scores in paper["rows"][place].items()
     ]
@@ -177,34 +140,69 @@ def _published_comparison(dataset: str, number: str, columns: Sequence[Column]) 
     ]
 
 
-def ablation(view: View, group: str) -> list[str]:
-    """A group of variants as in its table of the paper; nothing if there is only ours."""
+def ablation(view: View, size: int, group: str) -> list[str]:
+    """A group of variants as in its table of the paper; nothing if there is only ours.
+
+    No table, but what diverged, if all of it did.
+    """
     known = [name for name in GROUPS[group] if name in view.results.titles()]
-    columns = view.columns(["center"], known)
+    columns = view.columns([size], ["center"], known)
     here = view.measured(columns)
     methods = [name for name in known if name in here or view.all_diverged(name)]
-    if not columns or set(methods) <= {OURS}:
+    if set(methods) <= {OURS}:
         return []
+    heading, ends = f"### {_HEADINGS[group]}", diverged(view.results, methods)
+    if not columns:
+        return [heading, *ends]
     paper = published()["ablations"].get(group)
     cells = _cells(view, methods, columns)
     titles = [METRICS[x.metric].title for x in columns]
     rows = [["", *_beside(titles, ["paper"] * len(titles) if paper else [])]]
     for name in methods:
         theirs = [_printed(paper["rows"][name], x) for x in columns] if paper else []
-        rows.append([view.title(name), *_beside(cells[name], theirs)])
+        rows.append([view.title(name, columns), *_beside(cells[name], theirs)])
     if group == "fusion":  # As the paper prints it: metrics as rows.
         rows = [list(row) for row in zip(*rows)]
-    note = f"{view.size} x {view.size} px, square mask."
+    note = f"{size} x {size} px, square mask."
     if paper:
         note += f' "Paper" is its Table {paper["table"]}: {published()["ablations"]["conditions"]}.'
     if others := [name for name in GROUPS[group] if name not in methods]:
         note += f" Not evaluated: {', '.join(others)}."
     return [
-        f"### {_HEADINGS[group]}",
+        heading,
         note,
         table(rows[0], rows[1:]),
-        *diverged(view.results, methods),
+        *ends,
         *differences(view, methods, columns),
+    ]
+
+
+def other_masks(view: View, size: int, masks: Sequence[str]) -> list[str]:
+    """A table a metric, the mask sets side by side; nothing if there is none of them."""
+    hashes = view.masks(size)
+    listed = ", ".join(f"`{escape(name)}` {short_hash(hashes[name])}" for name in masks)
+    blocks = [f"### Other masks, {size} x {size} px", f"SHA-256 of the masks: {listed}."]
+    for metric in METRICS:
+        columns = [x for x in view.columns([size], masks) if x.metric == metric]
+        methods = view.measured(columns)
+        cells = _cells(view, methods, columns)
+        rows = [[view.title(name, columns), *cells[name]] for name in methods]
+        header = [METRICS[metric].title, *(f"`{escape(x.masks)}`" for x in columns)]
+        blocks += [table(header, rows)] * bool(columns)
+    return blocks if masks else []
+
+
+def square_mask(view: View, sizes: Sequence[int]) -> list[str]:
+    """One table of all sizes, as the paper's Figure 7 shows them."""
+    columns = view.columns(sizes, ["center"])
+    methods = view.measured(columns)
+    cells = _cells(view, methods, columns)
+    rows = [[view.title(name, columns), *cells[name]] for name in methods]
+    return [
+        "### Square mask at every size",
+        "A size has the photographs that are large enough for it: only Figure 7 compares sizes on "
+        "the same ones.",
+        table(["method", *_titles(columns)], rows),
     ]
 
 
@@ -225,11 +223,12 @@ def differences(view: View, methods: Sequence[str], columns: Sequence[Column]) -
     if ours is None or not others:
         return []
     rows = [
-        [view.title(name), *(_difference(view, ours, name, column) for column in columns)]
+        [view.title(name, columns), *(_difference(view, ours, name, column) for column in columns)]
         for name in others
     ]
+    title = escape(view.results.titles()[ours])
     return [
-        f"Paired differences, **{view.title(ours)} minus** the method of the row:",
+        f"Paired differences, **{title} minus** the method of the row:",
         table(["minus", *_titles(columns)], rows),
     ]
 
@@ -264,9 +263,14 @@ def _cells(view: View, methods: Sequence[str], columns: Sequence[Column]) -> dic
 
 
 def _titles(columns: Sequence[Column]) -> list[str]:
-    """With the masks' name where there are two."""
-    several = len({column.masks for column in columns}) > 1
-    return [f"{_MASKS[x.masks]} " * several + METRICS[x.metric].title for x in columns]
+    """With the size or the masks' name where there are several."""
+    sizes, masks = ({x[part] for x in columns} for part in (0, 1))
+    return [
+        f"{x.size} px " * (len(sizes) > 1)
+        + f"{_MASKS[x.masks]} " * (len(masks) > 1)
+        + METRICS[x.metric].title
+        for x in columns
+    ]
 
 
 def _printed(scores: Mapping[str, float | None], column: Column) -> str:

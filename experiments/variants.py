@@ -99,7 +99,9 @@ class Scale:
     crops: int = 1
 
 
-def _small(dataset: str, width: int, batch_size: int, steps: int, snapshot: int) -> Any:
+def _small(
+    dataset: str, width: int, batch_size: int, steps: int, snapshot: int
+) -> ExperimentConfig:
     config = small.get_config()
     return replace(
         config,

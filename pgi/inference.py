@@ -94,7 +94,8 @@ class Inpainter:
         Source: Figure 2. Departs from it: nothing.
         """
         image = np.asarray(image)
-        check("image", "uint8 [H, W, 3]", image.dtype == np.uint8 and image.ndim == 3, image.shape)
+        fits = image.dtype == np.uint8 and image.ndim == 3 and image.shape[-1:] == (3,)
+        check("image", "uint8 [H, W, 3]", fits and image.size > 0, f"{image.dtype} {image.shape}")
         hole = as_hole(mask, image.shape[:-1])
         _check_share(hole, "mask")
         sides = [image.shape[:2]]

@@ -25,7 +25,16 @@ import tensorflow as tf
 
 from pgi.config import ExperimentConfig, differences, from_dict, to_dict
 
-_PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "numpy", "opencv-python", "pillow")
+_PACKAGES = (
+    "tensorflow",
+    "keras",
+    "tensorflow-addons",
+    "numpy",
+    "opencv-python",
+    "pillow",
+    "scikit-image",
+    "scipy",
+)
 # What only says how long a run goes on and what it leaves behind, not what a step computes.
 _FREE_TO_CHANGE = ("steps", "minutes", "snapshot_steps", "keep_checkpoints")
 
@@ -68,7 +77,9 @@ class RunFolder:
         elif self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"{self.path} is no folder")
         # What a kill at this place leaves behind is no other's.
-        elif self.path.exists() and {p.name for p in self.path.iterdir()} - {".config.json.part"}:
+        elif self.path.exists() and any(
+            not p.match(".config.json.*.part") for p in self.path.iterdir()
+        ):
             raise RunFolderError(f"{self.path} holds other files and no run (no config.json)")
         self.path.mkdir(parents=True, exist_ok=True)
         description = {
@@ -128,6 +139,10 @@ class RunFolder:
         """The step and the reason that were recorded, if any."""
         return json.loads(self._divergence.read_bytes()) if self._divergence.exists() else None
 
+    def forget_divergence(self) -> None:
+        """Takes the record away: the run is tried again."""
+        self._divergence.unlink(missing_ok=True)
+
     def append_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Adds a line of `{"step": ..., name: value, ...}`."""
         line = json.dumps({"step": step, **values})
@@ -161,7 +176,7 @@ class RunFolder:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file such that a reader sees the old content or the new, and nothing between."""
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(temporary, "wb") as file:
             file.write(content)
@@ -174,7 +189,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def provenance() -> dict[str, Any]:
-    """With what numbers were made: git commit, versions, machine."""
+    """With what numbers were made: git commit, "-dirty" if files differ; versions; machine."""
     gpus = tf.config.list_physical_devices("GPU")
     names = [tf.config.experimental.get_device_details(x).get("device_name", "GPU") for x in gpus]
     return {
@@ -185,7 +200,8 @@ def provenance() -> dict[str, Any]:
 
 
 def _git_commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    command = ["git", "-C", str(Path(__file__).parent), "describe"]
+    command += ["--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -1,20 +1,21 @@
 """Runs methods over the same crops and masks, and keeps numbers and pictures of all.
 
-    OUTPUT/results.json                                   numbers, see `pgi.evaluation.results`
-    OUTPUT/pictures/METHOD/DATASET_SIZE/MASKS/0000.png    results of the first crops, for sheets
-    OUTPUT/pictures/METHOD/.../level_0/0000.png           those of each level of a pyramid
+    OUTPUT/results.json                               numbers, see `pgi.evaluation.results`
+    OUTPUT/pictures/METHOD/CROPS/MASKS/0000.png       results of the first crops, for sheets
+    OUTPUT/pictures/METHOD/.../level_0/0000.png       those of each level of a pyramid
 
 Results are written after each method, and what is in them already is not computed again: the same
-call goes on where it stopped.
+call goes on where it stopped. One process an output at a time.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from pgi.evaluation import results
 from pgi.evaluation.crops import Crops
 from pgi.evaluation.methods import Case, Method
 from pgi.evaluation.results import CropList, Evaluation, Results, Score
-from pgi.rules import check
+from pgi.rules import RuleError, check, check_choice
 from pgi.run_folder import provenance, write_atomically
 from pgi.sheets import png
 
@@ -55,9 +56,8 @@ class Task:
 
     @property
     def place(self) -> str:
-        """Folder of its pictures: "div2k_512/center"."""
-        dataset = re.sub(r"\W+", "_", self.crops.listed.dataset).strip("_")
-        return f"{dataset}_{self.crops.listed.size}/{self.masks}"
+        """Folder of its pictures: "div2k_512_1a2b3c4d/center"."""
+        return f"{self.crops.listed.folder}/{self.masks}"
 
     def cases(self) -> list[Case]:
         """The holes to fill; the truth under them is grey, so that no method can see it."""
@@ -86,13 +86,20 @@ def tasks(crops: Crops, masks: Iterable[str]) -> list[Task]:
 def dump_inputs(compared: Iterable[Task], output: Path) -> None:
     """Writes what another method needs to be scored on the same crops and masks.
 
-    As `OUTPUT/images/div2k_512/center/0000.png`, the whole truth, and `OUTPUT/masks/...`, white =
-    hole. Its results, in a folder of the same structure, are read by `Outputs`.
+    As `OUTPUT/images/div2k_512_1a2b3c4d/center/0000.png`, grey in the hole, and `OUTPUT/masks/...`,
+    white = hole; `OUTPUT/inputs.json` names crops and masks with their hashes. Its results, in a
+    folder of the structure of `images`, are read by `pgi.evaluation.methods.Outputs`.
     """
+    listed = []
     for task in compared:
-        for name, image, hole in zip(task.crops.names, task.crops.images, task.holes[..., 0]):
-            write_png(output / "images" / task.place / f"{name}.png", image)
-            write_png(output / "masks" / task.place / f"{name}.png", np.uint8(255) * hole)
+        for case in task.cases():
+            write_png(output / "images" / task.place / f"{case.name}.png", case.image)
+            write_png(output / "masks" / task.place / f"{case.name}.png", np.uint8(255) * case.hole)
+        sha256 = mask_sets.sha256(task.holes)
+        listed.append(
+            {"folder": task.place, "masks_sha256": sha256, "crops": asdict(task.crops.listed)}
+        )
+    write_atomically(output / "inputs.json", json.dumps(listed, indent=1).encode() + b"\n")
 
 
 def compare(
@@ -111,9 +118,14 @@ def compare(
         All that the folder's results hold now.
 
     Raises:
-        RuleError: a method's result is missing or of another size, or the folder's results are
-            none.
+        RuleError: two methods have the same name and seed, or a name is no name for a folder; a
+            protocol is unknown; a method's result is missing or of another size; the folder's
+            results are none.
     """
+    check("protocols", "at least one", bool(protocols), list(protocols))
+    for protocol in protocols:
+        check_choice("protocol", metrics.PROTOCOLS, protocol)
+    _check_names(methods)
     file = output / "results.json"
     lists = {task.crops.listed.sha256: task.crops.listed for task in compared}
     evaluations = _still_valid(file, lists)
@@ -125,16 +137,18 @@ def compare(
             write_png(output / "pictures" / MASKED / place, cases[n].image)
     for method in methods:
         before = evaluations.pop((method.name, method.seed), None)
-        kept = before.scores if before and before.run == method.run else ()
+        same = before is not None and (before.kind, before.run) == (method.kind, method.run)
+        kept = before.scores if before and same else ()
+        scores = () if method.diverged else _scores(method, compared, protocols, output, kept)
         evaluations[method.name, method.seed] = Evaluation(
             method.name,
             method.title,
             method.kind,
             method.seed,
             method.run,
-            provenance(),
+            before.made if before and same and len(scores) == len(kept) else provenance(),
             method.diverged,
-            () if method.diverged else tuple(_scores(method, compared, protocols, output, kept)),
+            scores,
         )
         results.write(file, Results(lists, tuple(evaluations.values())))
     return results.read(file)
@@ -144,13 +158,31 @@ def _still_valid(file: Path, lists: dict[str, CropList]) -> dict[tuple[str, int]
     """What was measured before, but for other crops of what is measured now; adds to the lists."""
     known = results.read(file) if file.exists() else Results()
     now = {(x.dataset, x.size) for x in lists.values()}
-    for sha256, crops in known.crop_lists.items():
-        if (crops.dataset, crops.size) not in now:
-            lists[sha256] = crops
+    pixels = {(x.sha256, x.pixels_sha256) for x in lists.values()}
+    valid = {
+        sha256: crops
+        for sha256, crops in known.crop_lists.items()
+        if (crops.dataset, crops.size) not in now or (sha256, crops.pixels_sha256) in pixels
+    }
+    lists |= {sha256: crops for sha256, crops in valid.items() if sha256 not in lists}
     return {
-        (x.method, x.seed): replace(x, scores=tuple(s for s in x.scores if s.crops in lists))
+        (x.method, x.seed): replace(x, scores=tuple(s for s in x.scores if s.crops in valid))
         for x in known.evaluations
     }
+
+
+def _check_names(methods: Iterable[Method]) -> None:
+    seen: set[tuple[str, int]] = set()
+    for method in methods:
+        name, seed = method.name, method.seed
+        fits = bool(re.fullmatch(r"\w+", name)) and name not in (TRUTH, MASKED)
+        check("name of a method", f"letters and digits, not {TRUTH} or {MASKED}", fits, name)
+        if (name, seed) in seen:
+            raise RuleError(
+                f"methods must differ in name or seed, got two of {name}, seed {seed}; name them, "
+                "as NAME=PATH"
+            )
+        seen.add((name, seed))
 
 
 def _scores(
@@ -159,7 +191,7 @@ def _scores(
     protocols: Sequence[str],
     output: Path,
     kept: Iterable[Score],
-) -> Iterable[Score]:
+) -> tuple[Score, ...]:
     """The kept scores and those that are missing."""
     covered = [task for task in compared if method.covers(task.place)]
     places = ", ".join(task.place for task in compared)
@@ -169,7 +201,7 @@ def _scores(
         missing = [x for x in protocols if _key(_score(task, x, {})) not in scores]
         for score in _measure(method, task, missing, output / "pictures" / method.name):
             scores[_key(score)] = score
-    return scores.values()
+    return tuple(scores.values())
 
 
 def _score(

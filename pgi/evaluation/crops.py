@@ -96,7 +96,7 @@ def cut(
     check("crops of each photograph", "positive", each > 0, each)
     images: list[np.ndarray] = []
     cut_from: list[str] = []
-    lines = [f"{size} {crop}"]
+    places: list[tuple[int, int, int, int]] = []
     for index in range(len(source)):
         if len(set(cut_from)) == photographs:
             break
@@ -108,16 +108,19 @@ def cut(
                 top, left, height, width = where
                 images.append(resize(image[top : top + height, left : left + width], size, size))
                 cut_from.append(name)
-                lines.append(f"{name} {top} {left} {height} {width}")
+                places.append(where)
     if not images:
         raise NoUsableImageError(f"{dataset} has no photograph of {size} px and more to evaluate")
     pixels = np.stack(images)
+    lines = [" ".join(map(str, (name, *where))) for name, where in zip(cut_from, places)]
+    text = "\n".join([f"{size} {crop}", *lines])
     listed = CropList(
         dataset=dataset,
         size=size,
         crop=crop,
         photographs=cut_from,
-        sha256=_sha256("\n".join(lines).encode(errors="surrogateescape")),
+        places=[list(where) for where in places],
+        sha256=_sha256(text.encode(errors="surrogateescape")),
         pixels_sha256=_sha256(pixels.tobytes()),
     )
     return Crops(listed, pixels, tuple(f"{n:04d}" for n in range(len(images))))

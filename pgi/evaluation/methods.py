@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from pgi.config import to_dict
 from pgi.inference import load
 from pgi.opencv import cv2
 from pgi.reading import read_image
-from pgi.rules import RuleError
+from pgi.rules import RuleError, check
 from pgi.run_folder import RunFolder, RunFolderError
 
 
@@ -23,7 +24,7 @@ class Case(NamedTuple):
     """One hole to fill.
 
     Attributes:
-        place: folder of its crop list and mask set, such as "div2k_512/center".
+        place: folder of its crop list and mask set, such as "div2k_512_1a2b3c4d/center".
         name: of the crop.
         image: `[H, W, 3]` uint8; what lies under the hole is nobody's business.
         hole: `[H, W]` bool.
@@ -96,7 +97,8 @@ class Trained(Method):
         self.run = {
             "folder": "/".join(folder.parts[-2:]),
             "git_commit": run.read_description().get("git_commit"),
-            "config": to_dict(config),
+            # As it is read from JSON again, with lists for tuples.
+            "config": json.loads(json.dumps(to_dict(config))),
         }
         self.diverged = run.read_divergence()
         if self.diverged:
@@ -104,7 +106,8 @@ class Trained(Method):
         checkpoint = tf.train.latest_checkpoint(str(run.checkpoints))
         if checkpoint is None:
             raise RunFolderError(f"{folder} holds no checkpoint yet")
-        self.run |= {"checkpoint": Path(checkpoint).name, "sha256": _sha256_of(Path(checkpoint))}
+        files = sorted(run.checkpoints.glob(f"{Path(checkpoint).name}.*"))
+        self.run |= {"checkpoint": Path(checkpoint).name, "sha256": _sha256_of(files)}
         self._inpainter = load(checkpoint)
 
     def fill(self, case: Case) -> np.ndarray:
@@ -143,30 +146,33 @@ class Outputs(Method):
 
     Args:
         name: of the method.
-        folder: holds a PNG a case: `div2k_512/center/0000.png`, as `dump_inputs` names them.
+        folder: holds an image a case, `div2k_512_1a2b3c4d/center/0000.png`, named as
+            `pgi.evaluation.comparing.dump_inputs` does; its suffix may be another.
 
     Raises:
-        RuleError: in `fill`, a result is missing, unreadable or of another size.
+        RuleError: the folder is missing; in `fill`, a result is missing, there are two of them, or
+            it is unreadable or of another size.
     """
 
     kind = "outputs"
 
     def __init__(self, name: str, folder: Path) -> None:
         super().__init__(name, name)
-        if not folder.is_dir():
-            raise RuleError(f"results of {name} must be in a folder, got {folder}")
+        check(f"results of {name}", "in a folder", folder.is_dir(), str(folder))
         self._folder = folder
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        self.run = {"folder": folder.name, "sha256": _sha256_of(files)}
 
     def fill(self, case: Case) -> np.ndarray:
-        path = self._folder / case.place / f"{case.name}.png"
+        stem = self._folder / case.place / case.name
+        paths = sorted(stem.parent.glob(f"{case.name}.*"))
+        check(f"results of {self.name}", f"one image {stem}.*", len(paths) == 1, len(paths))
         try:
-            result = read_image(path)
+            result = read_image(paths[0])
         except OSError as error:
-            raise RuleError(f"{self.name} must have a readable {path}: {error}") from error
-        if result.shape != case.image.shape:
-            raise RuleError(
-                f"{path} must be of the crop's size {case.image.shape[:2]}, got {result.shape[:2]}"
-            )
+            raise RuleError(f"{paths[0]} must be readable: {error}") from error
+        size, own = case.image.shape[:2], result.shape[:2]
+        check(str(paths[0]), f"of the crop's size {size}", own == size, own)
         return result
 
     def covers(self, place: str) -> bool:
@@ -182,8 +188,8 @@ def classical() -> list[Method]:
     ]
 
 
-def _sha256_of(checkpoint: Path) -> str:
+def _sha256_of(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(checkpoint.parent.glob(f"{checkpoint.name}.*")):
-        digest.update(path.read_bytes())
+    for path in files:
+        digest.update(path.name.encode(errors="surrogateescape") + path.read_bytes())
     return digest.hexdigest()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +13,11 @@ from PIL import Image
 
 import data
 from pgi import mask_sets, metrics
-from pgi.evaluation import crops, results
-from pgi.evaluation.comparing import Task, compare, dump_inputs, tasks
-from pgi.evaluation.methods import Case, Method, Outputs
+from pgi.evaluation import comparing, crops, results
+from pgi.evaluation.comparing import Task, compare, dump_inputs, tasks, write_png
+from pgi.evaluation.methods import Case, Method, Outputs, Trained
 from pgi.rules import RuleError
+from tests.tiny_run import write_run
 
 SIZE = 56
 PROTOCOLS = metrics.PROTOCOLS
@@ -77,6 +81,17 @@ def test_the_same_call_again_measures_nothing(tmp_path: Path) -> None:
     assert again.asked == []
 
 
+def test_a_trained_run_is_recognised_when_it_was_measured_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(tmp_path / "run")
+    first = compare([Trained(tmp_path / "run")], some_tasks(), ["hole"], tmp_path / "out")
+    monkeypatch.setattr(Trained, "fill", pytest.fail)
+    monkeypatch.setattr(comparing, "provenance", lambda: {"machine": "another"})
+    again = compare([Trained(tmp_path / "run")], some_tasks(), ["hole"], tmp_path / "out")
+    assert again == first
+
+
 def test_only_what_is_missing_is_measured(tmp_path: Path) -> None:
     compare([Shade("one")], some_tasks(("ratio_25",)), ["paper"], tmp_path)
     more = Shade("one")
@@ -98,6 +113,17 @@ def test_another_checkpoint_or_other_crops_replace_what_was_measured(tmp_path: P
     found = compare([newer], some_tasks(each=1), ["paper"], tmp_path)
     assert [len(x.scores) for x in found.evaluations] == [0, 2]
     assert len(found.crop_lists) == 1
+
+
+def test_other_pixels_at_the_same_places_replace_what_was_measured(tmp_path: Path) -> None:
+    compare([Shade("one")], some_tasks(), ["paper"], tmp_path)
+    cut = some_tasks()[0].crops
+    inverted = crops.Crops(
+        replace(cut.listed, pixels_sha256="other"), np.uint8(255) - cut.images, cut.names
+    )
+    method = Shade("one")
+    compare([method], tasks(inverted, ["ratio_25"]), ["paper"], tmp_path)
+    assert len(method.asked) == 4
 
 
 def test_results_of_other_sizes_gather(tmp_path: Path) -> None:
@@ -125,7 +151,8 @@ def test_pictures_are_kept_of_the_first_crop_of_each_photograph(tmp_path: Path) 
         str(path.relative_to(tmp_path / "pictures")): np.asarray(Image.open(path))
         for path in (tmp_path / "pictures").rglob("*.png")
     }
-    place = f"samples_{SIZE}/center"
+    place = compared[0].place
+    assert re.fullmatch(rf"samples_{SIZE}_[0-9a-f]{{8}}/center", place)
     names = ["0000.png", "0002.png"]  # Two crops of each of two photographs.
     kinds = ("truth/{}/", "masked/{}/", "one/{}/", "one/{}/level_0/", "one/{}/level_1/")
     assert set(pictures) == {kind.format(place) + name for kind in kinds for name in names}
@@ -144,11 +171,18 @@ def test_inputs_go_out_and_results_of_the_same_names_come_in(tmp_path: Path) -> 
         for n, name in enumerate(task.crops.names):
             mask = np.asarray(Image.open(tmp_path / "masks" / task.place / f"{name}.png"))
             np.testing.assert_array_equal(mask, 255 * task.holes[n, ..., 0])
-    # The images themselves, taken for results, are perfect.
-    found = compare([Outputs("it", tmp_path / "images")], compared, PROTOCOLS, tmp_path / "out")
+            image = np.asarray(Image.open(tmp_path / "images" / task.place / f"{name}.png"))
+            np.testing.assert_array_equal(image, task.cases()[n].image)
+            # A result that is perfect in the hole, and off elsewhere.
+            result = np.where(task.holes[n], task.crops.images[n], 7)
+            write_png(tmp_path / "theirs" / task.place / f"{name}.png", result.astype(np.uint8))
+    listed = json.loads((tmp_path / "inputs.json").read_text())
+    assert [x["folder"] for x in listed] == [task.place for task in compared]
+    assert listed[1]["masks_sha256"] == mask_sets.sha256(compared[1].holes)
+    found = compare([Outputs("it", tmp_path / "theirs")], compared, PROTOCOLS, tmp_path / "out")
     for score in found.evaluations[0].scores:
-        assert set(score.values["psnr"]) == {np.inf} and set(score.values["l1"]) == {0}
-        assert score.seconds is None
+        perfect = set(score.values["psnr"]) == {np.inf} and set(score.values["l1"]) == {0}
+        assert perfect == (score.protocol != "raw") and score.seconds is None
 
 
 def test_a_folder_of_results_may_lack_masks_but_not_all(tmp_path: Path) -> None:
@@ -157,8 +191,39 @@ def test_a_folder_of_results_may_lack_masks_but_not_all(tmp_path: Path) -> None:
     method = Outputs("it", tmp_path / "images")
     found = compare([method], compared, ["paper"], tmp_path / "out")
     assert {x.masks for x in found.evaluations[0].scores} == {"center"}
-    with pytest.raises(RuleError, match=f"results of it must be of one of samples_{SIZE}/freeform"):
+    with pytest.raises(
+        RuleError, match=rf"results of it must be of one of samples_{SIZE}_\w+/freeform"
+    ):
         compare([method], compared[1:], ["paper"], tmp_path / "out")
+
+
+def test_results_that_were_changed_are_measured_anew(tmp_path: Path) -> None:
+    compared = some_tasks(("freeform",))
+    dump_inputs(compared, tmp_path)
+    grey = compare([Outputs("it", tmp_path / "images")], compared, ["hole"], tmp_path / "out")
+    for path in (tmp_path / "images").rglob("*.png"):
+        write_png(path, np.zeros([SIZE, SIZE, 3], np.uint8))
+    black = compare([Outputs("it", tmp_path / "images")], compared, ["hole"], tmp_path / "out")
+    where = {"dataset": "samples", "size": SIZE, "masks": "freeform", "protocol": "hole"}
+    assert (grey.values("it", "l1", **where) != black.values("it", "l1", **where)).all()
+
+
+@pytest.mark.parametrize(
+    ("methods", "protocols", "message"),
+    [
+        ([Shade("one"), Shade("one")], ["paper"], "methods must differ in name or seed, got two"),
+        ([Shade("truth")], ["paper"], "name of a method must be letters and digits, not truth"),
+        ([Shade("a/b")], ["paper"], "name of a method must be letters and digits"),
+        ([Shade("one")], ["paper", "mine"], "protocol must be one of paper, standard, raw, hole"),
+        ([Shade("one")], [], "protocols must be at least one"),
+    ],
+)
+def test_bad_arguments_are_named_before_anything_is_done(
+    methods: list[Shade], protocols: list[str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RuleError, match=message):
+        compare(methods, some_tasks(), protocols, tmp_path / "out")
+    assert not (tmp_path / "out").exists() and not methods[0].asked
 
 
 def test_the_time_an_image_is_taken_under_centre_masks_alone(tmp_path: Path) -> None:

@@ -47,7 +47,9 @@ def test_outputs_are_matched_by_place_and_name(tmp_path: Path) -> None:
     place.mkdir(parents=True)
     result = np.random.default_rng(0).integers(0, 256, IMAGE.shape, np.uint8)
     Image.fromarray(result).save(place / "0007.png")
+    Image.fromarray(result).save(place / "0008.jpg")
     method = Outputs("theirs", tmp_path)
+    assert method.fill(CASE._replace(name="0008")).shape == IMAGE.shape
     np.testing.assert_array_equal(method.fill(CASE), result)
     assert method.covers("mine_48/center") and not method.covers("mine_48/freeform")
 
@@ -55,8 +57,8 @@ def test_outputs_are_matched_by_place_and_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "theirs must have a readable .*0007.png"),
-        (b"no image", "theirs must have a readable .*0007.png"),
+        (None, r"results of theirs must be one image .*0007\.\*, got 0"),
+        (b"no image", r"0007.png must be readable: cannot identify"),
         ((9, 8), r"0007.png must be of the crop's size \(48, 56\), got \(8, 9\)"),
     ],
 )
@@ -97,7 +99,8 @@ def test_a_trained_run_fills_as_its_newest_checkpoint_does(tmp_path: Path) -> No
 def test_the_checkpoints_hash_is_of_all_its_files(tmp_path: Path) -> None:
     write_run(tmp_path / "a")
     files = sorted((tmp_path / "a" / "checkpoints").glob("step-2.*"))
-    whole = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    content = b"".join(path.name.encode() + path.read_bytes() for path in files)
+    whole = hashlib.sha256(content).hexdigest()
     assert len(files) == 2 and Trained(tmp_path / "a").run["sha256"] == whole
 
 

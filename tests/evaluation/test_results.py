@@ -14,7 +14,15 @@ from pgi.evaluation import results
 from pgi.evaluation.results import CropList, Evaluation, Results, Score
 from pgi.rules import RuleError
 
-CROPS = CropList("div2k", 512, "random", ["a [1].png", "b\n.png", "a [1].png"], [[0, 1, 2, 3]] * 3, "c" * 64, "p" * 64)
+CROPS = CropList(
+    "div2k",
+    512,
+    "random",
+    ["a [1].png", "b\n.png", "a [1].png"],
+    [[0, 1, 2, 3]] * 3,
+    "c" * 64,
+    "p" * 64,
+)
 WHERE = {"dataset": "div2k", "size": 512, "masks": "center"}
 SCORE = Score(
     CROPS.sha256,

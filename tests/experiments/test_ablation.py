@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,13 +15,14 @@ from experiments.variants import SCALES, VARIANTS
 from pgi.config import ModelConfig
 from pgi.evaluation import results
 from pgi.evaluation.comparing import Task
+from pgi.rules import RuleError
 from pgi.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 BASE = SCALES["tiny"].base
 BASE = replace(
     BASE,
-    model=ModelConfig((16, 32, 64), width=4, kernel_initializer="gated_he", discriminator_width=2),
+    model=ModelConfig((8, 16, 32), width=4, kernel_initializer="gated_he", discriminator_width=2),
     data=replace(BASE.data, validation_images=1),
     train=replace(BASE.train, batch_size=1, steps=2, snapshot_steps=1),
 )
@@ -28,11 +30,12 @@ WHERE = {"dataset": "samples", "size": 64, "masks": "center"}
 
 
 def tasks() -> list[Task]:
-    return evaluate.choose_tasks("samples", ["table_1"], 64, "random_resized")
+    return evaluate.choose_tasks("samples", ["table_1"], 64, "random_resized")[:1]
 
 
 def touched(root: Path) -> dict[Path, int]:
-    return {x: x.stat().st_mtime_ns for x in root.glob("*/*/*") if x.name != "evaluation"}
+    kept = [*root.glob("*/*/*.json*"), *root.glob("*/*/checkpoints/*"), *root.glob("*/*/*/*/*/*")]
+    return {path: path.stat().st_mtime_ns for path in kept}
 
 
 @pytest.mark.usefixtures("eagerly")
@@ -44,7 +47,7 @@ def test_variants_and_seeds_are_trained_measured_and_tabled_once(
     ablation.run(names[1:], BASE, 2, tasks(), tmp_path)
     ablation.collect(tmp_path)
     printed = capsys.readouterr().out
-    assert "1 of 2: PG_16+32, seed 0" in printed and "PG_16+32+64 (ours)" in printed
+    assert "1 of 2: PG_8+16, seed 0" in printed and "PG_8+16+32 (ours)" in printed
     assert (tmp_path / "tables.md").read_text().strip() in printed
     found = results.read(tmp_path / "results.json")
     assert [(x.method, x.seed) for x in found.evaluations] == [
@@ -64,12 +67,19 @@ def test_variants_and_seeds_are_trained_measured_and_tabled_once(
 @pytest.mark.usefixtures("eagerly")
 def test_a_variant_goes_on_where_it_stopped_and_is_measured_anew(tmp_path: Path) -> None:
     ablation.run(["pg"], replace(BASE, train=replace(BASE.train, steps=1)), 1, tasks(), tmp_path)
-    first = results.read(tmp_path / "pg" / "seed_0" / "evaluation" / "results.json")
+    first = results.read(tmp_path / "pg" / "seed_0" / "ablation" / "results.json")
     ablation.run(["pg"], BASE, 1, tasks(), tmp_path)
-    second = results.read(tmp_path / "pg" / "seed_0" / "evaluation" / "results.json")
+    second = results.read(tmp_path / "pg" / "seed_0" / "ablation" / "results.json")
     assert [x["step"] for x in RunFolder(tmp_path / "pg" / "seed_0").read_metrics()] == [1, 2]
     assert [x.evaluations[0].run["checkpoint"] for x in (first, second)] == ["step-1", "step-2"]
     assert (first.values("pg", "l1", **WHERE) != second.values("pg", "l1", **WHERE)).all()
+
+    fewer = replace(BASE, train=replace(BASE.train, steps=1))
+    (refused,) = ablation.run(["pg"], fewer, 1, tasks(), tmp_path)
+    assert "must hold at most the 1 steps that are compared, got 2" in refused
+    ablation.run(["pg_lower"], fewer, 1, tasks(), tmp_path)
+    with pytest.raises(RuleError, match=r"steps must be the same for all .*, got \[1, 2\]"):
+        ablation.collect(tmp_path)
 
 
 @pytest.mark.usefixtures("eagerly")
@@ -84,7 +94,7 @@ def test_a_variant_that_diverges_is_recorded_and_stops_no_other(
     ablation.collect(tmp_path)
     table = (tmp_path / "tables.md").read_text()
     assert f"diverged at step {record['step']} (seed 0): {record['reason']}" in table
-    assert "| SSIM ↑ | - | 0." in table
+    assert re.search(r"SSIM.↑ \| - \| 0\.", table)
 
     before = touched(tmp_path)
     ablation.run(["feature_refine"], BASE, 1, tasks(), tmp_path)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
 
 from experiments import evaluate
 from pgi import metrics
@@ -33,19 +34,12 @@ def test_a_run_is_named_by_its_folder_or_by_one_above(tmp_path: Path) -> None:
     assert evaluate.find_runs(str(a)) == [(a, None)]
     assert evaluate.find_runs(f"mine={a}") == [(a, "mine")]
     assert evaluate.find_runs(str(tmp_path / "runs")) == [(a, None), (b, None)]
+    odd = tmp_path / "lr=1"
+    shutil.copytree(a, odd)
+    assert evaluate.find_runs(str(odd)) == [(odd, None)]
+    assert evaluate.find_runs(f"mine={odd}") == [(odd, "mine")]
     with pytest.raises(RuleError, match=r"run must be a run folder, or a folder of them, got .*no"):
         evaluate.find_runs(str(tmp_path / "no"))
-
-
-def test_runs_of_one_name_and_seed_must_be_told_apart(tmp_path: Path) -> None:
-    write_run(tmp_path / "a")
-    shutil.copytree(tmp_path / "a", tmp_path / "b")
-    with pytest.raises(
-        RuleError, match="runs must differ in name or seed, got two of tiny, seed 0"
-    ):
-        evaluate.trained([str(tmp_path / "a"), str(tmp_path / "b")])
-    named = evaluate.trained([str(tmp_path / "a"), f"other={tmp_path / 'b'}"])
-    assert [method.name for method in named] == ["tiny", "other"]
 
 
 def test_parts_ask_for_the_papers_sizes_and_masks() -> None:
@@ -69,6 +63,11 @@ def test_sizes_that_no_photograph_has_are_left_out_and_said(
     assert "left out: samples has no photograph of 512 px and more" in capsys.readouterr().out
     with pytest.raises(NoUsableImageError, match="samples has no photograph of 512 px and more"):
         evaluate.choose_tasks("samples", ["table_1"], 512, "random")
+    small = evaluate.choose_tasks("samples", ["figure_7"], 64, "random")
+    assert [task.crops.listed.size for task in small] == [64, 128]
+    assert "left out: size must be at least 56" in capsys.readouterr().out
+    with pytest.raises(RuleError, match="parts must be at least one"):
+        evaluate.choose_tasks("samples", [], 64, "random")
 
 
 def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path) -> None:
@@ -94,12 +93,16 @@ def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path)
     names = {path.name for path in output.glob("*.*")}
     assert {"tables.md", "figure_6_samples_64.png", "sheet_samples_64_freeform.png"} <= names
 
-    # One number of the peer's, from the files alone.
-    place = "samples_64/freeform/0003.png"
-    truth, mask, theirs = (
-        np.asarray(Image.open(tmp_path / folder / place))
-        for folder in ("inputs/images", "inputs/masks", "theirs")
+    # One number of the peer's, from files and photographs alone.
+    place = next((tmp_path / "theirs").glob("samples_64_*/freeform/0003.png"))
+    theirs = np.asarray(Image.open(place))
+    mask = np.asarray(
+        Image.open(tmp_path / "inputs/masks" / place.relative_to(tmp_path / "theirs"))
     )
+    crops = next(iter(found.crop_lists.values()))
+    top, left, height, width = crops.places[3]
+    truth = data.coffee()[top : top + height, left : left + width]
+    assert crops.photographs[3] == "coffee.png" and (height, width) == (64, 64)
     expected = metrics.evaluate(truth, theirs, mask, "hole")["psnr"]
     scores = found.evaluations[-1].scores
     score = next(x for x in scores if (x.masks, x.protocol) == ("freeform", "hole"))

@@ -46,7 +46,8 @@ def measured(
 ) -> Results:
     """By protocols "paper" and "standard"; pg with two seeds."""
     lists = [
-        CropList(dataset, size, "random", PHOTOGRAPHS, [], f"{dataset} {size}", "") for size in sizes
+        CropList(dataset, size, "random", PHOTOGRAPHS, [], f"{dataset} {size}", "")
+        for size in sizes
     ]
 
     def scores(name: str, seed: int) -> tuple[Score, ...]:
@@ -120,6 +121,41 @@ def test_figure_7_shows_the_means_by_size_on_a_log_scale():
             expected = [mean(method, metric, size, "center") for size in SIZES]
             assert list(line.get_xdata()) == list(SIZES)
             np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-12)
+
+
+def named(photographs: Mapping[int, str]) -> Results:
+    """A method at several sizes, each with photographs of one letter; "a" has 1, "b" 2, ..."""
+    lists = {
+        f"div2k {size}": CropList("div2k", size, "random", tuple(names), [], f"div2k {size}", "")
+        for size, names in photographs.items()
+    }
+    scores = [
+        Score(sha256, "center", "", "paper", {"psnr": [ord(x) - 96 for x in crops.photographs]})
+        for sha256, crops in lists.items()
+    ]
+    return Results(lists, (Evaluation("own", "own", "outputs", scores=scores),))
+
+
+def test_figure_7_compares_the_same_photographs_at_every_size():
+    # In another order, one of them cut twice, and each size with some that others lack.
+    figure = figure_7(named({64: "abcd", 128: "ecbb", 256: "cbf"}))
+    (line,) = figure.axes[0].lines
+    assert list(line.get_xdata()) == [64, 128, 256]
+    assert list(line.get_ydata()) == [2.5, 2.5, 2.5]
+    assert "means over the same 2 photographs" in " ".join(figure.get_suptitle().split())
+    assert "the same" not in figure_6(measured()).get_suptitle()
+
+
+def test_a_size_that_is_not_drawn_takes_no_photographs_from_figure_7(tmp_path):
+    found = named({64: "ab", 128: "abc"})
+    other = CropList("div2k", 256, "random", ("z",), [], "div2k 256", "")
+    freeform = Score("div2k 256", "freeform", "", "paper", {"psnr": [1.0]})
+    evaluation = Evaluation("own", "own", "outputs", scores=(freeform,))
+    figure = figure_7(results.join([found, Results({"div2k 256": other}, (evaluation,))]))
+    assert list(figure.axes[0].lines[0].get_ydata()) == [1.5, 1.5]
+    none_common = named({64: "ab", 128: "bc", 256: "ca"})
+    assert not figures.figure_7(none_common, "div2k", "paper", tmp_path / "7.png")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("draw", [figure_6, figure_7])
