@@ -2,6 +2,12 @@
 # All paths are relative: make cannot depend on a path with a space, and a clone may lie
 # under one.
 
+# Evaluation and ablation have defaults of their own, unless the user names a dataset.
+GIVEN_DATASET := $(DATASET)
+export GIVEN_DATASET RUN PROTOCOL SCALE SEEDS
+# `make ablation layers fusion`: goals that only say what to compare.
+GROUPS = layers fusion dilation further
+
 # What the paper trains on is trained as the paper does it.
 ifeq ($(DATASET),places2)
 CONFIG ?= experiments/configs/places2.py
@@ -48,13 +54,19 @@ FIND_PYTHON = \
 	  exit 1; \
 	fi
 
-.PHONY: help venv train data check-data benchmark lint format type test lock clean
+.PHONY: help venv train ablation $(GROUPS) evaluate data check-data benchmark lint format type test lock clean
 
 help:
 	@echo 'make train   train, by default for 5 minutes on the sample photographs:'
 	@echo '             [DATASET=samples] [MINUTES=5] [CONFIG=experiments/configs/small.py] [ARGS=...]'
 	@echo "             DATASET='folder:/my photographs' trains on the images of a folder;"
 	@echo '             DATASET=photos, places2, celeba_hq, div2k, flist:FILE, tfds:NAME: see README'
+	@echo 'make ablation [layers] [fusion] [dilation] [further]'
+	@echo '             train and compare variants of the paper, by default all, about 45 minutes:'
+	@echo '             [SCALE=tiny|small|paper] [SEEDS=1] [DATASET=...] [ARGS=--variant=pg]'
+	@echo 'make evaluate RUN=runs/small_samples'
+	@echo '             tables and figures of models, baselines and others'\'' results on the same'
+	@echo '             crops and masks: [DATASET=...] [PROTOCOL=paper|standard|raw|hole] [ARGS=...]'
 	@echo 'make data DATASET=photos'
 	@echo '             fetch and prepare a dataset [ARGS=--manual_dir=...]'
 	@echo 'make check-data DATASET=photos'
@@ -90,6 +102,18 @@ train: $(STAMP)
 	@$(VENV_PYTHON) -m experiments.train --config="$$CONFIG" \
 	  $${DATASET:+"--config.data.dataset=$$DATASET"} \
 	  $${MINUTES:+"--config.train.minutes=$$MINUTES"} $(ARGS)
+
+ablation: $(STAMP)
+	@$(VENV_PYTHON) -m experiments.ablation $${SCALE:+"--scale=$$SCALE"} \
+	  $${SEEDS:+"--seeds=$$SEEDS"} $${GIVEN_DATASET:+"--dataset=$$GIVEN_DATASET"} \
+	  $(filter $(GROUPS),$(MAKECMDGOALS)) $(ARGS)
+
+$(GROUPS):
+	@$(if $(filter ablation,$(MAKECMDGOALS)),:,echo 'a part of: make ablation $@' >&2; exit 1)
+
+evaluate: $(STAMP)
+	@$(VENV_PYTHON) -m experiments.evaluate $${RUN:+"--run=$$RUN"} \
+	  $${GIVEN_DATASET:+"--dataset=$$GIVEN_DATASET"} $${PROTOCOL:+"--protocol=$$PROTOCOL"} $(ARGS)
 
 data: $(STAMP)
 	@$(VENV_PYTHON) -m data.prepare --dataset="$$DATASET" $(ARGS)

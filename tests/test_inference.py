@@ -55,6 +55,25 @@ def test_what_lies_under_the_mask_changes_nothing(inpainter: Inpainter, hidden: 
     np.testing.assert_array_equal(inpainter(other, mask), inpainter(image, mask))
 
 
+def test_every_level_gives_what_the_models_levels_give(inpainter: Inpainter) -> None:
+    image, mask = example()
+    inputs = pyramids(to_float(image[None]), tf.cast(mask, tf.float32)[None, :, :, None], 2)
+    for level, output in zip(inpainter.every_level(image, mask), inpainter.model(inputs)):
+        # A graph rounds floats otherwise than eager ops do.
+        for ours, theirs in zip(level, (output.refined, output.completed)):
+            assert abs(ours.astype(int) - to_uint8(theirs[0]).numpy()).max() <= 1
+
+
+def test_every_level_of_an_odd_size_ends_with_the_image_itself(inpainter: Inpainter) -> None:
+    image, mask = example(33, 51)
+    lower, upper = inpainter.every_level(image, mask)
+    assert lower.completed.shape == (17, 26, 3) and upper.refined.shape == (33, 51, 3)
+    np.testing.assert_array_equal(upper.completed[~mask], image[~mask])
+    assert abs(upper.completed.astype(int) - inpainter(image, mask)).max() <= 1
+    with pytest.raises(RuleError, match="image must be uint8 .H, W, 3."):
+        inpainter.every_level(image[..., :2], mask)
+
+
 def test_a_fitting_size_gives_what_the_model_gives(inpainter: Inpainter) -> None:
     image, mask = example()
     inputs = pyramids(to_float(image[None]), tf.cast(mask, tf.float32)[None, :, :, None], 2)

@@ -536,6 +536,7 @@ def test_a_source_is_known_by_its_names_and_their_order_wherever_it_is(tmp_path)
     here, there = ([write_picture(tmp_path / folder / name) for name in names] for folder in "xy")
     identity = FileSource(here).identity()
     assert FileSource(there).identity() == identity
+    assert [FileSource(there).name(number) for number in range(3)] == list(names)
     others = (
         here[:2],
         here[::-1],

@@ -194,6 +194,7 @@ def test_a_dataset_gives_the_samples_that_its_files_would_give(
     """The same crops, wherever one starts: what is behind the order is the number alone."""
     install("places2", tmp_path, monkeypatch)
     source = ExampleSource(prepared.prepare("places2"), "train")
+    assert [source.name(n) for n in range(len(source))] == list(stored("places2", "train"))
     files = []
     for name, content in stored("places2", "train").items():
         files.append(tmp_path / name.replace("/", "_"))
