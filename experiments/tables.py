@@ -11,9 +11,7 @@ stands in tables, columns or rows of its own, since it was measured on other cro
 from __future__ import annotations
 
 import functools
-import io
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -181,7 +179,10 @@ def other_masks(view: View, size: int, masks: Sequence[str]) -> list[str]:
     """A table a metric, the mask sets side by side; nothing if there is none of them."""
     hashes = view.masks(size)
     listed = ", ".join(f"`{escape(name)}` {short_hash(hashes[name])}" for name in masks)
-    blocks = [f"### Other masks, {size} x {size} px", f"SHA-256 of the masks: {listed}."]
+    blocks = [
+        f"### Other masks, {size} x {size} px",
+        f"SHA-256 of the masks, first 12 digits: {listed}.",
+    ]
     for metric in METRICS:
         columns = [x for x in view.columns([size], masks) if x.metric == metric]
         methods = view.measured(columns)
@@ -283,8 +284,6 @@ def main(argv: list[str]) -> None:
     text = report(found, flags.FLAGS.protocol)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "tables.md", text.encode())
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # Arrows, on a terminal that has none.
     print(text)
 
 

@@ -66,6 +66,9 @@ class Pictures(ImageSource):
     def key(self, number: int) -> str:
         return f"picture {number}"
 
+    def name(self, number: int) -> str:
+        return self.key(number)
+
     def decode(self, number: int) -> np.ndarray:
         self.loaded.append(number)
         if number in self.damaged:
