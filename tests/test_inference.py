@@ -70,7 +70,7 @@ def test_every_level_of_an_odd_size_ends_with_the_image_itself(inpainter: Inpain
     assert lower.completed.shape == (17, 26, 3) and upper.refined.shape == (33, 51, 3)
     np.testing.assert_array_equal(upper.completed[~mask], image[~mask])
     assert abs(upper.completed.astype(int) - inpainter(image, mask)).max() <= 1
-    with pytest.raises(RuleError, match="image must be uint8 .H, W, 3."):
+    with pytest.raises(RuleError, match=r"image must be uint8 .H, W, 3."):
         inpainter.every_level(image[..., :2], mask)
 
 

@@ -10,11 +10,11 @@ import tensorflow as tf
 from scipy import ndimage
 from skimage import io as skimage_io
 
-from experiments.variants import VARIANTS, title, variant_config
+from experiments.variants import SCALES, VARIANTS, title, variant_config
 from pgi import callbacks, sheets
 from pgi.rules import RuleError
 
-TITLES = [title(name, variant_config(name, "paper")) for name in VARIANTS]
+TITLES = [title(name, variant_config(name, SCALES["paper"].base)) for name in VARIANTS]
 
 
 def noise(count: int, height: int, width: int, seed: int = 0) -> np.ndarray:

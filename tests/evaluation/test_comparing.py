@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,7 +29,8 @@ class Shade(Method):
 
     def __init__(self, name: str, value: int = 99, checkpoint: str = "1") -> None:
         super().__init__(name, name.title())
-        self.value, self.run, self.asked = value, {"sha256": checkpoint}, []
+        self.value, self.run = value, {"sha256": checkpoint}
+        self.asked: list[Case] = []
 
     def fill(self, case: Case) -> np.ndarray:
         self.asked.append(case)
@@ -48,7 +48,7 @@ def some_tasks(masks: tuple[str, ...] = ("center", "ratio_25"), each: int = 2) -
     return tasks(cut, masks)
 
 
-def test_methods_see_the_known_pixels_and_grey_under_the_hole(tmp_path: Path) -> None:
+def test_methods_see_the_known_pixels_and_grey_under_the_hole(tmp_path):
     method, compared = Shade("one"), some_tasks(("freeform",))
     compare([method], compared, ["paper"], tmp_path)
     holes = mask_sets.draw("freeform", 4, SIZE, SIZE)[..., 0]
@@ -59,7 +59,7 @@ def test_methods_see_the_known_pixels_and_grey_under_the_hole(tmp_path: Path) ->
         assert (case.image[hole] == 127).all()
 
 
-def test_scores_are_the_metrics_of_every_crop_by_every_protocol(tmp_path: Path) -> None:
+def test_scores_are_the_metrics_of_every_crop_by_every_protocol(tmp_path):
     compared = some_tasks()
     found = compare([Shade("one")], compared, PROTOCOLS, tmp_path)
     scores = {(x.masks, x.protocol): x for x in found.evaluations[0].scores}
@@ -74,16 +74,14 @@ def test_scores_are_the_metrics_of_every_crop_by_every_protocol(tmp_path: Path) 
         assert score.masks_sha256 == mask_sets.sha256(holes)
 
 
-def test_the_same_call_again_measures_nothing(tmp_path: Path) -> None:
+def test_the_same_call_again_measures_nothing(tmp_path):
     first = compare([Shade("one")], some_tasks(), ["paper"], tmp_path)
     again = Shade("one")
     assert compare([again], some_tasks(), ["paper"], tmp_path) == first
     assert again.asked == []
 
 
-def test_a_trained_run_is_recognised_when_it_was_measured_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trained_run_is_recognised_when_it_was_measured_before(tmp_path, monkeypatch):
     write_run(tmp_path / "run")
     first = compare([Trained(tmp_path / "run")], some_tasks(), ["hole"], tmp_path / "out")
     monkeypatch.setattr(Trained, "fill", pytest.fail)
@@ -92,7 +90,7 @@ def test_a_trained_run_is_recognised_when_it_was_measured_before(
     assert again == first
 
 
-def test_only_what_is_missing_is_measured(tmp_path: Path) -> None:
+def test_only_what_is_missing_is_measured(tmp_path):
     compare([Shade("one")], some_tasks(("ratio_25",)), ["paper"], tmp_path)
     more = Shade("one")
     found = compare([more], some_tasks(("ratio_25", "ratio_15")), ["paper"], tmp_path)
@@ -102,7 +100,7 @@ def test_only_what_is_missing_is_measured(tmp_path: Path) -> None:
     assert list(other.titles()) == ["one", "two"] and len(other.evaluations[0].scores) == 2
 
 
-def test_another_checkpoint_or_other_crops_replace_what_was_measured(tmp_path: Path) -> None:
+def test_another_checkpoint_or_other_crops_replace_what_was_measured(tmp_path):
     compare([Shade("one"), Shade("two")], some_tasks(), PROTOCOLS, tmp_path)
     newer = Shade("one", value=3, checkpoint="2")
     found = compare([newer], some_tasks(), ["paper"], tmp_path)
@@ -115,7 +113,7 @@ def test_another_checkpoint_or_other_crops_replace_what_was_measured(tmp_path: P
     assert len(found.crop_lists) == 1
 
 
-def test_other_pixels_at_the_same_places_replace_what_was_measured(tmp_path: Path) -> None:
+def test_other_pixels_at_the_same_places_replace_what_was_measured(tmp_path):
     compare([Shade("one")], some_tasks(), ["paper"], tmp_path)
     cut = some_tasks()[0].crops
     inverted = crops.Crops(
@@ -126,7 +124,7 @@ def test_other_pixels_at_the_same_places_replace_what_was_measured(tmp_path: Pat
     assert len(method.asked) == 4
 
 
-def test_results_of_other_sizes_gather(tmp_path: Path) -> None:
+def test_results_of_other_sizes_gather(tmp_path):
     compare([Shade("one")], some_tasks(), ["paper"], tmp_path)
     larger = crops.cut(data.load("samples")[1], "samples", 64, "random")
     found = compare([Shade("one")], tasks(larger, ["center"]), ["paper"], tmp_path)
@@ -134,7 +132,7 @@ def test_results_of_other_sizes_gather(tmp_path: Path) -> None:
     assert len(found.evaluations[0].scores) == 3
 
 
-def test_finished_methods_are_kept_when_a_later_one_fails(tmp_path: Path) -> None:
+def test_finished_methods_are_kept_when_a_later_one_fails(tmp_path):
     class Broken(Shade):
         def fill(self, case: Case) -> np.ndarray:
             raise RuleError("cannot")
@@ -144,7 +142,7 @@ def test_finished_methods_are_kept_when_a_later_one_fails(tmp_path: Path) -> Non
     assert list(results.read(tmp_path / "results.json").titles()) == ["one"]
 
 
-def test_pictures_are_kept_of_the_first_crop_of_each_photograph(tmp_path: Path) -> None:
+def test_pictures_are_kept_of_the_first_crop_of_each_photograph(tmp_path):
     compared = some_tasks()
     compare([Shade("one")], compared, ["paper"], tmp_path)
     pictures = {
@@ -164,7 +162,7 @@ def test_pictures_are_kept_of_the_first_crop_of_each_photograph(tmp_path: Path) 
     assert pictures[f"one/{place}/level_0/0002.png"].shape == (SIZE // 2, SIZE // 2, 3)
 
 
-def test_inputs_go_out_and_results_of_the_same_names_come_in(tmp_path: Path) -> None:
+def test_inputs_go_out_and_results_of_the_same_names_come_in(tmp_path):
     compared = some_tasks(("center", "freeform"))
     dump_inputs(compared, tmp_path)
     for task in compared:
@@ -185,7 +183,7 @@ def test_inputs_go_out_and_results_of_the_same_names_come_in(tmp_path: Path) -> 
         assert perfect == (score.protocol != "raw") and score.seconds is None
 
 
-def test_a_folder_of_results_may_lack_masks_but_not_all(tmp_path: Path) -> None:
+def test_a_folder_of_results_may_lack_masks_but_not_all(tmp_path):
     compared = some_tasks(("center", "freeform"))
     dump_inputs(compared[:1], tmp_path)
     method = Outputs("it", tmp_path / "images")
@@ -197,7 +195,7 @@ def test_a_folder_of_results_may_lack_masks_but_not_all(tmp_path: Path) -> None:
         compare([method], compared[1:], ["paper"], tmp_path / "out")
 
 
-def test_results_that_were_changed_are_measured_anew(tmp_path: Path) -> None:
+def test_results_that_were_changed_are_measured_anew(tmp_path):
     compared = some_tasks(("freeform",))
     dump_inputs(compared, tmp_path)
     grey = compare([Outputs("it", tmp_path / "images")], compared, ["hole"], tmp_path / "out")
@@ -218,21 +216,19 @@ def test_results_that_were_changed_are_measured_anew(tmp_path: Path) -> None:
         ([Shade("one")], [], "protocols must be at least one"),
     ],
 )
-def test_bad_arguments_are_named_before_anything_is_done(
-    methods: list[Shade], protocols: list[str], message: str, tmp_path: Path
-) -> None:
+def test_bad_arguments_are_named_before_anything_is_done(methods, protocols, message, tmp_path):
     with pytest.raises(RuleError, match=message):
         compare(methods, some_tasks(), protocols, tmp_path / "out")
     assert not (tmp_path / "out").exists() and not methods[0].asked
 
 
-def test_the_time_an_image_is_taken_under_centre_masks_alone(tmp_path: Path) -> None:
+def test_the_time_an_image_is_taken_under_centre_masks_alone(tmp_path):
     found = compare([Shade("one")], some_tasks(("center", "freeform")), ["paper"], tmp_path)
     seconds = {x.masks: x.seconds for x in found.evaluations[0].scores}
     assert seconds["freeform"] is None and 0 < seconds["center"] < 1
 
 
-def test_what_diverged_is_recorded_and_measured_in_nothing(tmp_path: Path) -> None:
+def test_what_diverged_is_recorded_and_measured_in_nothing(tmp_path):
     method = Shade("one")
     method.diverged = {"step": 3, "reason": "loss is nan"}
     found = compare([method], some_tasks(), ["paper"], tmp_path)

@@ -30,7 +30,7 @@ def source(folder: Path, *names: str) -> FileSource:
     return FileSource([folder / name for name in names or SIZES])
 
 
-def test_random_crops_are_parts_of_the_photograph_pixel_for_pixel(folder: Path) -> None:
+def test_random_crops_are_parts_of_the_photograph_pixel_for_pixel(folder):
     cut = crops.cut(source(folder), "mine", 64, "random", each=3)
     assert cut.images.shape == (9, 64, 64, 3)
     for image, name, number in zip(cut.images, cut.listed.photographs, [0, 1, 2] * 3):
@@ -40,7 +40,7 @@ def test_random_crops_are_parts_of_the_photograph_pixel_for_pixel(folder: Path) 
         assert (height, width) == (64, 64)
 
 
-def test_other_kinds_resize_what_they_cut(folder: Path) -> None:
+def test_other_kinds_resize_what_they_cut(folder):
     whole = crops.cut(source(folder, "wide.png"), "mine", 64, "resize", each=2)
     photograph = np.asarray(Image.open(folder / "wide.png"))
     shrunk = cv2.resize(photograph, (64, 64), interpolation=cv2.INTER_AREA)
@@ -49,7 +49,7 @@ def test_other_kinds_resize_what_they_cut(folder: Path) -> None:
     assert {(height, width) for *_, height, width in squares} == {(n, n) for n in range(64, 81)}
 
 
-def test_a_place_is_anywhere_within_and_relatively_the_same_at_every_size() -> None:
+def test_a_place_is_anywhere_within_and_relatively_the_same_at_every_size():
     for name in map(str, range(300)):
         small, large = (
             crops.place(name, 0, 1000, 3000, size=size, crop="random") for size in (256, 512)
@@ -64,8 +64,8 @@ def test_a_place_is_anywhere_within_and_relatively_the_same_at_every_size() -> N
 
 
 def test_crops_do_not_depend_on_the_other_photographs_or_on_where_they_are(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+    folder, tmp_path_factory
+):
     together = crops.cut(source(folder), "mine", 64, "random")
     alone = crops.cut(source(folder, "last.png", "high.png"), "mine", 64, "random")
     place = together.listed.photographs.index("high.png")
@@ -78,7 +78,7 @@ def test_crops_do_not_depend_on_the_other_photographs_or_on_where_they_are(
     assert moved.listed == together.listed
 
 
-def test_a_photograph_has_its_crops_whatever_folder_and_format_it_is_kept_in() -> None:
+def test_a_photograph_has_its_crops_whatever_folder_and_format_it_is_kept_in():
     places = {
         crops.place(name, 0, 1356, 2040, size=512, crop="random")
         for name in ("0801.png", "DIV2K_valid_HR/0801.png", "0801.jpg")
@@ -87,7 +87,7 @@ def test_a_photograph_has_its_crops_whatever_folder_and_format_it_is_kept_in() -
     assert len(places) == 1 and len(others) == 5
 
 
-def test_hashes_tell_places_and_pixels_from_others(folder: Path) -> None:
+def test_hashes_tell_places_and_pixels_from_others(folder):
     one = crops.cut(source(folder), "mine", 64, "random").listed
     assert crops.cut(source(folder), "mine", 56, "random").listed.sha256 != one.sha256
     assert crops.cut(source(folder), "mine", 64, "random", each=2).listed.sha256 != one.sha256
@@ -98,7 +98,7 @@ def test_hashes_tell_places_and_pixels_from_others(folder: Path) -> None:
     assert other.sha256 == one.sha256 and other.pixels_sha256 != one.pixels_sha256
 
 
-def test_what_is_too_small_or_unreadable_is_passed_over(folder: Path) -> None:
+def test_what_is_too_small_or_unreadable_is_passed_over(folder):
     (folder / "wide.png").write_bytes(b"no image")
     cut = crops.cut(source(folder), "mine", 64, "random", photographs=2)
     assert list(cut.listed.photographs) == ["high.png", "last.png"]
@@ -116,12 +116,12 @@ def test_what_is_too_small_or_unreadable_is_passed_over(folder: Path) -> None:
         ((64, "random", 1, 0), "crops of each photograph must be positive"),
     ],
 )
-def test_bad_arguments_are_named(folder: Path, arguments: tuple, message: str) -> None:
+def test_bad_arguments_are_named(folder, arguments, message):
     with pytest.raises(RuleError, match=message):
         crops.cut(source(folder), "mine", *arguments)
 
 
-def test_the_published_crop_lists_are_still_these() -> None:
+def test_the_published_crop_lists_are_still_these():
     published = {}
     for line in (Path(__file__).parents[2] / "docs" / "EVALUATION.md").read_text().splitlines():
         cells = [cell.strip(" `") for cell in line.split("|")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,7 +22,7 @@ HOLE[10:30, 20:45] = True
 CASE = Case("mine_48/center", "0007", IMAGE, HOLE)
 
 
-def test_classical_methods_keep_known_pixels_and_fill_from_them_alone() -> None:
+def test_classical_methods_keep_known_pixels_and_fill_from_them_alone():
     other = CASE._replace(image=np.where(HOLE[..., None], np.uint8(255) - IMAGE, IMAGE))
     for method in classical():
         filled = method.fill(CASE)
@@ -33,7 +32,7 @@ def test_classical_methods_keep_known_pixels_and_fill_from_them_alone() -> None:
         assert not np.array_equal(filled, IMAGE)
 
 
-def test_they_are_opencvs_two_and_the_known_pixels_mean_colour() -> None:
+def test_they_are_opencvs_two_and_the_known_pixels_mean_colour():
     telea, navier_stokes, mean = (method.fill(CASE) for method in classical())
     mask = HOLE.astype(np.uint8)
     np.testing.assert_array_equal(telea, cv2.inpaint(IMAGE, mask, 3, cv2.INPAINT_TELEA))
@@ -42,7 +41,7 @@ def test_they_are_opencvs_two_and_the_known_pixels_mean_colour() -> None:
     np.testing.assert_allclose(colours, [IMAGE[~HOLE].mean(axis=0)], atol=0.5)
 
 
-def test_outputs_are_matched_by_place_and_name(tmp_path: Path) -> None:
+def test_outputs_are_matched_by_place_and_name(tmp_path):
     place = tmp_path / "mine_48" / "center"
     place.mkdir(parents=True)
     result = np.random.default_rng(0).integers(0, 256, IMAGE.shape, np.uint8)
@@ -62,9 +61,7 @@ def test_outputs_are_matched_by_place_and_name(tmp_path: Path) -> None:
         ((9, 8), r"0007.png must be of the crop's size \(48, 56\), got \(8, 9\)"),
     ],
 )
-def test_a_result_that_does_not_fit_is_named(
-    content: bytes | tuple | None, message: str, tmp_path: Path
-) -> None:
+def test_a_result_that_does_not_fit_is_named(content, message, tmp_path):
     path = tmp_path / "mine_48" / "center" / "0007.png"
     path.parent.mkdir(parents=True)
     if isinstance(content, bytes):
@@ -75,13 +72,13 @@ def test_a_result_that_does_not_fit_is_named(
         Outputs("theirs", tmp_path).fill(CASE)
 
 
-def test_a_missing_folder_of_results_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_of_results_is_named(tmp_path):
     with pytest.raises(RuleError, match=r"results of theirs must be in a folder, got .*none"):
         Outputs("theirs", tmp_path / "none")
 
 
 @pytest.mark.usefixtures("eagerly")
-def test_a_trained_run_fills_as_its_newest_checkpoint_does(tmp_path: Path) -> None:
+def test_a_trained_run_fills_as_its_newest_checkpoint_does(tmp_path):
     write_run(tmp_path / "runs" / "mine")
     method = Trained(tmp_path / "runs" / "mine", title="Mine")
     np.testing.assert_array_equal(method.fill(CASE), pgi.load(tmp_path / "runs/mine")(IMAGE, HOLE))
@@ -96,7 +93,7 @@ def test_a_trained_run_fills_as_its_newest_checkpoint_does(tmp_path: Path) -> No
     assert abs(raw[HOLE].astype(int) - method.fill(CASE)[HOLE]).max() <= 1
 
 
-def test_the_checkpoints_hash_is_of_all_its_files(tmp_path: Path) -> None:
+def test_the_checkpoints_hash_is_of_all_its_files(tmp_path):
     write_run(tmp_path / "a")
     files = sorted((tmp_path / "a" / "checkpoints").glob("step-2.*"))
     content = b"".join(path.name.encode() + path.read_bytes() for path in files)
@@ -104,7 +101,7 @@ def test_the_checkpoints_hash_is_of_all_its_files(tmp_path: Path) -> None:
     assert len(files) == 2 and Trained(tmp_path / "a").run["sha256"] == whole
 
 
-def test_a_run_that_diverged_or_has_no_checkpoint_says_so(tmp_path: Path) -> None:
+def test_a_run_that_diverged_or_has_no_checkpoint_says_so(tmp_path):
     run = RunFolder(tmp_path / "a")
     run.begin(CONFIG)
     with pytest.raises(RunFolderError, match="a holds no checkpoint yet"):

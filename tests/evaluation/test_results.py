@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,7 +36,7 @@ ONE = Evaluation("pg", "PG †", "trained", 0, RUN, {"git_commit": "abc"}, None,
 RESULTS = Results({CROPS.sha256: CROPS}, (ONE,))
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+def test_what_is_written_is_read_again(tmp_path):
     results.write(tmp_path / "r.json", RESULTS)
     read = results.read(tmp_path / "r.json")
     assert read.crop_lists == RESULTS.crop_lists
@@ -48,7 +47,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert read.titles() == {"pg": "PG †"} and read.diverged("pg") == []
 
 
-def test_every_list_of_numbers_stands_beside_its_mean_interval_and_n(tmp_path: Path) -> None:
+def test_every_list_of_numbers_stands_beside_its_mean_interval_and_n(tmp_path):
     results.write(tmp_path / "r.json", RESULTS)
     plain = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
     described = plain["evaluations"][0]["scores"][0]["values"]["l1"]
@@ -58,7 +57,7 @@ def test_every_list_of_numbers_stands_beside_its_mean_interval_and_n(tmp_path: P
     assert described["values"] == [0.1, 0.2, 0.3]
 
 
-def test_numbers_are_by_photograph_and_seed() -> None:
+def test_numbers_are_by_photograph_and_seed():
     second = replace(ONE, seed=1, scores=(replace(SCORE, values={"l1": [1.0, 2.0, 5.0]}),))
     both = replace(RESULTS, evaluations=(ONE, second))
     np.testing.assert_allclose(both.values("pg", "l1", **WHERE), [[0.2, 0.2], [3, 2]])
@@ -69,7 +68,7 @@ def test_numbers_are_by_photograph_and_seed() -> None:
     assert both.seconds("pg", **WHERE) == 0.5
 
 
-def test_parts_join_and_what_was_measured_twice_counts_once() -> None:
+def test_parts_join_and_what_was_measured_twice_counts_once():
     other = replace(ONE, method="telea", kind="classical", run=None)
     joined = results.join([RESULTS, RESULTS, replace(RESULTS, evaluations=(other,))])
     assert list(joined.titles()) == ["pg", "telea"]
@@ -85,21 +84,19 @@ def test_parts_join_and_what_was_measured_twice_counts_once() -> None:
         (CROPS, replace(ONE, run={"sha256": "2" * 64}), "the same method .* of pg, seed 0"),
     ],
 )
-def test_what_cannot_be_compared_does_not_join(
-    crops: CropList, evaluation: Evaluation, message: str
-) -> None:
+def test_what_cannot_be_compared_does_not_join(crops, evaluation, message):
     with pytest.raises(RuleError, match=f"results must be of {message}"):
         results.join([RESULTS, Results({crops.sha256: crops}, (evaluation,))])
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"crop_lists": [], "evaluations": [{}]}'])
-def test_another_file_is_refused(content: str, tmp_path: Path) -> None:
+def test_another_file_is_refused(content, tmp_path):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(RuleError, match=r"x\.json is no results file of this version"):
         results.read(tmp_path / "x.json")
 
 
-def test_a_file_without_a_crop_list_that_it_refers_to_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_a_crop_list_that_it_refers_to_is_refused(tmp_path):
     results.write(tmp_path / "r.json", RESULTS)
     content = json.loads((tmp_path / "r.json").read_text())
     content["crop_lists"] = []

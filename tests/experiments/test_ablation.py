@@ -39,9 +39,7 @@ def touched(root: Path) -> dict[Path, int]:
 
 
 @pytest.mark.usefixtures("eagerly")
-def test_variants_and_seeds_are_trained_measured_and_tabled_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_variants_and_seeds_are_trained_measured_and_tabled_once(tmp_path, capsys):
     names = ["pg_lower", "pg"]
     ablation.run(names, BASE, 1, tasks(), tmp_path)
     ablation.run(names[1:], BASE, 2, tasks(), tmp_path)
@@ -65,7 +63,7 @@ def test_variants_and_seeds_are_trained_measured_and_tabled_once(
 
 
 @pytest.mark.usefixtures("eagerly")
-def test_a_variant_goes_on_where_it_stopped_and_is_measured_anew(tmp_path: Path) -> None:
+def test_a_variant_goes_on_where_it_stopped_and_is_measured_anew(tmp_path):
     ablation.run(["pg"], replace(BASE, train=replace(BASE.train, steps=1)), 1, tasks(), tmp_path)
     first = results.read(tmp_path / "pg" / "seed_0" / "ablation" / "results.json")
     ablation.run(["pg"], BASE, 1, tasks(), tmp_path)
@@ -83,9 +81,7 @@ def test_a_variant_goes_on_where_it_stopped_and_is_measured_anew(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("eagerly")
-def test_a_variant_that_diverges_is_recorded_and_stops_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_variant_that_diverges_is_recorded_and_stops_no_other(tmp_path, monkeypatch, capsys):
     wild = replace(VARIANTS["feature_refine"], train={"learning_rate": 1e30})
     monkeypatch.setitem(VARIANTS, "feature_refine", wild)
     ablation.run(["feature_refine", "pg"], BASE, 1, tasks(), tmp_path)
@@ -102,7 +98,7 @@ def test_a_variant_that_diverges_is_recorded_and_stops_no_other(
     assert capsys.readouterr().out.count("diverged at step") >= 2
 
 
-def test_the_program_at_the_tiny_scale(tmp_path: Path) -> None:
+def test_the_program_at_the_tiny_scale(tmp_path):
     command = [sys.executable, "-m", "experiments.ablation", "--scale=tiny", "--steps=1"]
     command += ["--variant=deepfillv2", f"--workdir={tmp_path / 'it'}"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
