@@ -26,7 +26,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 from PIL import Image
 
-from experiments import program
+from experiments import program, results_files
 from experiments.variants import OURS, VARIANTS
 from pgi.evaluation.intervals import Estimate, estimate
 from pgi.evaluation.results import Results
@@ -272,7 +272,7 @@ def _write(figure: Figure | None, path: Path) -> bool:
 
 def main(argv: list[str]) -> None:
     """Draws what the results files have the numbers for."""
-    results, output = program.read_results(argv)
+    results, output = results_files.read(argv)
     protocol = flags.FLAGS.protocol
     written = draw(results, output, protocol)
     rule = (
@@ -284,5 +284,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    program.define_results_flags()
+    results_files.define_flags()
     program.run(main, "the same command draws them anew")

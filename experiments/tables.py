@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments import markdown, program
+from experiments import markdown, program, results_files
 from experiments.markdown import METRICS, escape, table
 from experiments.table_notes import diverged, only_diverged, provenance, reading, short_hash
 from experiments.table_view import Column, View, trained_side
@@ -280,7 +280,7 @@ def _printed(scores: Mapping[str, float | None], column: Column) -> str:
 
 def main(argv: list[str]) -> None:
     """Makes the tables of the files that are named."""
-    found, folder = program.read_results(argv)
+    found, folder = results_files.read(argv)
     text = report(found, flags.FLAGS.protocol)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "tables.md", text.encode())
@@ -288,5 +288,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    program.define_results_flags()
+    results_files.define_flags()
     program.run(main, "no tables were written")
