@@ -146,7 +146,7 @@ def main(argv: list[str]) -> None:
         train=replace(scale.base.train, steps=values.steps or scale.base.train.steps),
     )
     tasks = evaluate.choose_tasks(
-        values.evaluated_on or (scale.evaluated_on if dataset == scales_own else dataset),
+        values["evaluated-on"].value or (scale.evaluated_on if dataset == scales_own else dataset),
         ["table_1"],
         base.model.levels[-1],
         base.data.crop,
@@ -167,7 +167,7 @@ def _define_flags() -> None:
     flags.DEFINE_integer("seeds", 1, "How many times each is trained.", lower_bound=1)
     flags.DEFINE_string("dataset", None, f"To train on: {KNOWN}; default: the scale's.")
     flags.DEFINE_string(
-        "evaluated_on", None, "The same, to measure on; default: the scale's or --dataset."
+        "evaluated-on", None, "The same, to measure on; default: the scale's or --dataset."
     )
     flags.DEFINE_integer("steps", None, "Of training; default: the scale's.", lower_bound=1)
     flags.DEFINE_string("workdir", None, "Default: runs/ablation/SCALE_DATASET.")

@@ -2,8 +2,8 @@
 
     python -m experiments.evaluate --run=runs/places2 --dataset=div2k
     python -m experiments.evaluate --run=runs/pg,old=runs/2019 --dataset=photos --part=table_1
-    python -m experiments.evaluate --dataset=div2k --size=512 --dump_inputs=inputs
-    python -m experiments.evaluate --dataset=div2k --size=512 --results_dir=theirs=outputs
+    python -m experiments.evaluate --dataset=div2k --size=512 --dump-inputs=inputs
+    python -m experiments.evaluate --dataset=div2k --size=512 --results-dir=theirs=outputs
 
 Measures what the paper's Tables 1 and 2 and Figures 6 and 7 ask for, at the size that the
 models were trained at, and writes numbers (`results.json`), `tables.md`, plots, and sheets of
@@ -51,6 +51,14 @@ _MIN_SIZE = 56  # SSIM's largest window is 51 wide, and a network wants a multip
 _BY_DEFAULT = ["table_1", "table_2", "figure_6", "figure_7"]
 
 
+def split_name(named: str) -> tuple[Path, str | None]:
+    """`PATH` or `NAME=PATH` as the path and the name, if it has one."""
+    if not Path(named).expanduser().exists() and "=" in named:  # A path may have a "=" too.
+        name, _, path = named.partition("=")
+        return Path(path).expanduser(), name
+    return Path(named).expanduser(), None
+
+
 def find_runs(named: str) -> list[tuple[Path, str | None]]:
     """The run folders that `PATH` or `NAME=PATH` stands for, with their name if it has one.
 
@@ -59,14 +67,11 @@ def find_runs(named: str) -> list[tuple[Path, str | None]]:
     Raises:
         RuleError: there is none.
     """
-    name, equals, path = named.partition("=")
-    if Path(named).expanduser().exists():  # A path may have a "=" too.
-        name, equals, path = "", "", named
-    folder = Path(path if equals else named).expanduser()
+    folder, name = split_name(named)
     found = [folder] if (folder / "config.json").exists() else []
     found = found or sorted(x.parent for x in folder.glob("**/config.json"))
     check("run", "a run folder, or a folder of them", bool(found), str(folder))
-    return [(run, name if equals else None) for run in found]
+    return [(run, name) for run in found]
 
 
 def trained(named: Iterable[str]) -> list[Trained]:
@@ -167,20 +172,19 @@ def main(argv: list[str]) -> None:
         values.size or max(sides),
         values.crop or kinds.pop(),
         values.photographs,
-        values.crops_each,
+        values["crops-each"].value or 1,
     )
-    if values.dump_inputs:
-        dump_inputs(chosen, Path(values.dump_inputs))
-        print(f"Images and masks of {', '.join(x.place for x in chosen)}: {values.dump_inputs}")
+    if folder := values["dump-inputs"].value:
+        dump_inputs(chosen, Path(folder))
+        print(f"Images and masks of {', '.join(x.place for x in chosen)}: {folder}")
         return
     compared: list[Method] = [*methods, *(classical() if values.classical else [])]
-    for item in values.results_dir:
-        name, _, folder = item.partition("=")
-        check("results_dir", "NAME=FOLDER", bool(re.fullmatch(r"\w+", name) and folder), item)
-        compared.append(Outputs(name, Path(folder)))
+    for item in values["results-dir"].value or []:
+        path, name = split_name(item)
+        compared.append(Outputs(name or re.sub(r"\W+", "_", path.name), path))
     check("methods", "a run or a folder of results, at least", bool(compared), "none")
-    first = Path(values.run[0].rpartition("=")[2]) if values.run else Path("runs")
-    output = Path(values.output or first.expanduser() / "evaluation")
+    first = split_name(values.run[0])[0] if values.run else Path("runs")
+    output = Path(values.output or first / "evaluation")
     compare(compared, chosen, values.protocol, output)
     methods_shown = (TRUTH, MASKED, *(x.name for x in compared))
     report(output, values.protocol[0], {x: output / "pictures" / x for x in methods_shown})
@@ -195,10 +199,10 @@ def _define_flags() -> None:
     flags.DEFINE_integer("size", None, "Of the crops of Table 1; default: the model's.")
     flags.DEFINE_enum("crop", None, CROPS, "How they are cut; default: as for training.")
     flags.DEFINE_integer("photographs", 100, "How many at most.", lower_bound=1)
-    flags.DEFINE_integer("crops_each", 1, "Crops of each photograph.", lower_bound=1)
+    flags.DEFINE_integer("crops-each", 1, "Crops of each photograph.", lower_bound=1)
     flags.DEFINE_bool("classical", True, "Whether to measure baselines that need no training.")
-    flags.DEFINE_multi_string("results_dir", [], "NAME=FOLDER of another method's results.")
-    flags.DEFINE_string("dump_inputs", None, "Only write images and masks to this folder.")
+    flags.DEFINE_multi_string("results-dir", [], "FOLDER or NAME=FOLDER of others' results.")
+    flags.DEFINE_string("dump-inputs", None, "Only write images and masks to this folder.")
     flags.DEFINE_string("output", None, "Default: evaluation, in the first run's folder.")
 
 

@@ -72,8 +72,8 @@ def test_sizes_that_no_photograph_has_are_left_out_and_said(
 
 def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
-    where = ["--dataset=samples", "--size=64", "--crops_each=2"]
-    dumped = program(*where, "--part=table_1", f"--dump_inputs={tmp_path / 'inputs'}")
+    where = ["--dataset=samples", "--size=64", "--crops-each=2"]
+    dumped = program(*where, "--part=table_1", f"--dump-inputs={tmp_path / 'inputs'}")
     assert dumped.returncode == 0, dumped.stderr
     for path in (tmp_path / "inputs" / "images").rglob("*.png"):
         other = tmp_path / "theirs" / path.relative_to(tmp_path / "inputs" / "images")
@@ -83,7 +83,7 @@ def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path)
         *where,
         "--part=table_1,figure_6",
         f"--run={tmp_path / 'run'}",
-        f"--results_dir=halved={tmp_path / 'theirs'}",
+        f"--results-dir=halved={tmp_path / 'theirs'}",
         "--protocol=standard,hole",
     )
     assert done.returncode == 0, done.stderr
@@ -113,7 +113,7 @@ def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path)
     ("arguments", "message"),
     [
         (["--dataset=samples"], "size must be given where there is no run: --size=512"),
-        (["--dataset=samples", "--size=64", "--results_dir=x"], "results_dir must be NAME=FOLDER"),
+        (["--dataset=samples", "--size=64", "--results-dir=x"], "results of x must be in a folder"),
     ],
 )
 def test_bad_input_gets_one_line(arguments: list[str], message: str) -> None:
