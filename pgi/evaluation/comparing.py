@@ -139,7 +139,10 @@ def compare(
         before = evaluations.pop((method.name, method.seed), None)
         same = before is not None and (before.kind, before.run) == (method.kind, method.run)
         kept = before.scores if before and same else ()
-        scores = () if method.diverged else _scores(method, compared, protocols, output, kept)
+        # Pictures of one seed: those of another would lie at the same place.
+        first = next(x for x in methods if x.name == method.name)
+        pictures = output / "pictures" / method.name if method is first else None
+        scores = () if method.diverged else _scores(method, compared, protocols, pictures, kept)
         evaluations[method.name, method.seed] = Evaluation(
             method.name,
             method.title,
@@ -189,7 +192,7 @@ def _scores(
     method: Method,
     compared: Sequence[Task],
     protocols: Sequence[str],
-    output: Path,
+    pictures: Path | None,
     kept: Iterable[Score],
 ) -> tuple[Score, ...]:
     """The kept scores and those that are missing."""
@@ -199,7 +202,7 @@ def _scores(
     scores = {_key(score): score for score in kept}
     for task in covered:
         missing = [x for x in protocols if _key(_score(task, x, {})) not in scores]
-        for score in _measure(method, task, missing, output / "pictures" / method.name):
+        for score in _measure(method, task, missing, pictures):
             scores[_key(score)] = score
     return tuple(scores.values())
 
@@ -216,11 +219,11 @@ def _key(score: Score) -> tuple[str, ...]:
 
 
 def _measure(
-    method: Method, task: Task, protocols: Sequence[str], pictures: Path
+    method: Method, task: Task, protocols: Sequence[str], pictures: Path | None
 ) -> Iterator[Score]:
     if not protocols:
         return
-    cases, shown = task.cases(), task.shown()
+    cases = task.cases()
     timed = task.masks == TIMED and method.kind != "outputs"
     if timed:
         method.fill(cases[0])  # Warm.
@@ -229,16 +232,23 @@ def _measure(
         began = time.perf_counter()
         filled.append(method.fill(case))
         seconds.append(time.perf_counter() - began)
-    for n in shown:
-        write_png(pictures / task.place / f"{cases[n].name}.png", filled[n])
-        for level, image in enumerate(method.levels(cases[n])):
-            write_png(pictures / task.place / f"level_{level}" / f"{cases[n].name}.png", image)
+    if pictures is not None:
+        _keep(method, task, filled, pictures / task.place)
     raw = [method.raw(case) for case in cases] if "raw" in protocols else filled
     for protocol in protocols:
         judged = np.stack(raw if protocol == "raw" else filled)
         values = metrics.evaluate(task.crops.images, judged, task.holes, protocol)
         lists = {metric: numbers.tolist() for metric, numbers in values.items()}
         yield _score(task, protocol, lists, statistics.median(seconds) if timed else None)
+
+
+def _keep(method: Method, task: Task, filled: Sequence[np.ndarray], folder: Path) -> None:
+    cases = task.cases()
+    for n in task.shown():
+        name = f"{cases[n].name}.png"
+        write_png(folder / name, filled[n])
+        for level, image in enumerate(method.levels(cases[n])):
+            write_png(folder / f"level_{level}" / name, image)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:

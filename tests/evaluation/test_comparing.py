@@ -162,6 +162,14 @@ def test_pictures_are_kept_of_the_first_crop_of_each_photograph(tmp_path):
     assert pictures[f"one/{place}/level_0/0002.png"].shape == (SIZE // 2, SIZE // 2, 3)
 
 
+def test_pictures_are_of_the_seed_that_comes_first(tmp_path):
+    first, second = Shade("one", 3), Shade("one", 5)
+    second.seed = 1
+    compare([first, second], some_tasks(("center",)), ["paper"], tmp_path)
+    picture = np.asarray(Image.open(next((tmp_path / "pictures" / "one").glob("*/*/0000.png"))))
+    assert (picture[SIZE // 2, SIZE // 2] == 3).all()
+
+
 def test_inputs_go_out_and_results_of_the_same_names_come_in(tmp_path):
     compared = some_tasks(("center", "freeform"))
     dump_inputs(compared, tmp_path)
