@@ -29,8 +29,9 @@ from pgi import training
 from pgi.callbacks import NonFiniteLossError
 from pgi.config import ExperimentConfig
 from pgi.evaluation import results
-from pgi.evaluation.comparing import MASKED, TRUTH, Task, compare
+from pgi.evaluation.comparing import MASKED, TRUTH, compare
 from pgi.evaluation.methods import Trained
+from pgi.evaluation.tasks import Task
 from pgi.metrics import PROTOCOLS
 from pgi.reading import ImageSource
 from pgi.rules import check, check_choice

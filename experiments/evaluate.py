@@ -25,8 +25,9 @@ from experiments import figures, picture_sheets, program, tables
 from experiments.variants import VARIANTS, ours_among, title
 from pgi.config import CROPS
 from pgi.evaluation import crops, results
-from pgi.evaluation.comparing import MASKED, TRUTH, Task, compare, dump_inputs, tasks
+from pgi.evaluation.comparing import MASKED, TRUTH, compare
 from pgi.evaluation.methods import Method, Outputs, Trained, classical
+from pgi.evaluation.tasks import Task, dump_inputs, tasks
 from pgi.mask_sets import MASK_SETS
 from pgi.metrics import PROTOCOLS
 from pgi.reading import NoUsableImageError

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pgi.evaluation.comparing import SHOWN, write_png
 from pgi.evaluation.results import CropList
+from pgi.evaluation.tasks import SHOWN, write_png
 from pgi.reading import read_image
 from pgi.sheets import sheet
 

@@ -10,12 +10,11 @@ call goes on where it stopped. One process an output at a time.
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,83 +22,16 @@ from tqdm import tqdm
 
 from pgi import mask_sets, metrics
 from pgi.evaluation import results
-from pgi.evaluation.crops import Crops
-from pgi.evaluation.methods import Case, Method
+from pgi.evaluation.methods import Method
 from pgi.evaluation.results import CropList, Evaluation, Results, Score
+from pgi.evaluation.tasks import Task, write_png
 from pgi.rules import RuleError, check, check_choice
-from pgi.run_folder import provenance, write_atomically
-from pgi.sheets import png
+from pgi.run_folder import provenance
 
 # The masks under which the time an image is measured, as in the paper (section 4.1).
 TIMED = "center"
-# The masks of its Tables 1 and 2 and Figures 3 to 5: pictures are kept of these.
-SHOWN = ("center", "freeform")
 # Beside the methods' results.
 TRUTH, MASKED = "truth", "masked"
-_GREY = np.uint8(127)
-_PICTURES = 4
-
-
-@dataclass(frozen=True)
-class Task:
-    """Crops under a mask set.
-
-    Attributes:
-        crops: with their truth.
-        masks: the mask set's name.
-        holes: `[N, size, size, 1]` bool, one for each crop.
-    """
-
-    crops: Crops
-    masks: str
-    holes: np.ndarray
-
-    @property
-    def place(self) -> str:
-        """Folder of its pictures: "div2k_512_1a2b3c4d/center"."""
-        return f"{self.crops.listed.folder}/{self.masks}"
-
-    def cases(self) -> list[Case]:
-        """The holes to fill; the truth under them is grey, so that no method can see it."""
-        blank = np.where(self.holes, _GREY, self.crops.images)
-        parts = zip(self.crops.names, blank, self.holes[..., 0])
-        return [Case(self.place, name, image, hole) for name, image, hole in parts]
-
-    def shown(self) -> list[int]:
-        """Which crops pictures are kept of: the first of each of the first photographs."""
-        if self.masks not in SHOWN:
-            return []
-        photographs = self.crops.listed.photographs
-        return [photographs.index(name) for name in dict.fromkeys(photographs)][:_PICTURES]
-
-
-def tasks(crops: Crops, masks: Iterable[str]) -> list[Task]:
-    """Crops under each of the mask sets that are named.
-
-    Raises:
-        RuleError: a mask set is unknown.
-    """
-    count, height, width, _ = crops.images.shape
-    return [Task(crops, name, mask_sets.draw(name, count, height, width)) for name in masks]
-
-
-def dump_inputs(compared: Iterable[Task], output: Path) -> None:
-    """Writes what another method needs to be scored on the same crops and masks.
-
-    As `OUTPUT/images/div2k_512_1a2b3c4d/center/0000.png`, grey in the hole, and `OUTPUT/masks/...`,
-    white = hole; `OUTPUT/inputs.json` names crops and masks with their hashes. Its results, in a
-    folder of the structure of `images`, are read by `pgi.evaluation.methods.Outputs`.
-    """
-    listed = []
-    for task in compared:
-        for case in task.cases():
-            write_png(output / "images" / task.place / f"{case.name}.png", case.image)
-            write_png(output / "masks" / task.place / f"{case.name}.png", np.uint8(255) * case.hole)
-        sha256 = mask_sets.sha256(task.holes)
-        listed.append(
-            {"folder": task.place, "masks_sha256": sha256, "crops": asdict(task.crops.listed)}
-        )
-    write_atomically(output / "inputs.json", json.dumps(listed, indent=1).encode() + b"\n")
 
 
 def compare(
@@ -249,9 +181,3 @@ def _keep(method: Method, task: Task, filled: Sequence[np.ndarray], folder: Path
         write_png(folder / name, filled[n])
         for level, image in enumerate(method.levels(cases[n])):
             write_png(folder / f"level_{level}" / name, image)
-
-
-def write_png(path: Path, picture: np.ndarray) -> None:
-    """Writes `[H, W, 3]` RGB or `[H, W]` uint8, whole or not at all; makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, png(picture))

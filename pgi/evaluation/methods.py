@@ -147,7 +147,7 @@ class Outputs(Method):
     Args:
         name: of the method.
         folder: holds an image a case, `div2k_512_1a2b3c4d/center/0000.png`, named as
-            `pgi.evaluation.comparing.dump_inputs` does; its suffix may be another.
+            `pgi.evaluation.tasks.dump_inputs` does; its suffix may be another.
 
     Raises:
         RuleError: the folder is missing; in `fill`, a result is missing, there are two of them, or

@@ -14,7 +14,7 @@ from experiments import ablation, evaluate
 from experiments.variants import SCALES, VARIANTS
 from pgi.config import ModelConfig
 from pgi.evaluation import results
-from pgi.evaluation.comparing import Task
+from pgi.evaluation.tasks import Task
 from pgi.rules import RuleError
 from pgi.run_folder import RunFolder
 
