@@ -151,7 +151,7 @@ def main(argv: list[str]) -> None:
         ["table_1"],
         base.model.levels[-1],
         base.data.crop,
-        each=scale.crops,
+        each=values["crops-each"].value or scale.crops,
     )
     trained_on = re.sub(r"\W+", "_", dataset)
     root = Path(values.workdir or f"runs/ablation/{values.scale}_{trained_on}")
@@ -169,6 +169,9 @@ def _define_flags() -> None:
     flags.DEFINE_string("dataset", None, f"To train on: {KNOWN}; default: the scale's.")
     flags.DEFINE_string(
         "evaluated-on", None, "The same, to measure on; default: the scale's or --dataset."
+    )
+    flags.DEFINE_integer(
+        "crops-each", None, "Of a photograph; default: the scale's.", lower_bound=1
     )
     flags.DEFINE_integer("steps", None, "Of training; default: the scale's.", lower_bound=1)
     flags.DEFINE_string("workdir", None, "Default: runs/ablation/SCALE_DATASET.")

@@ -13,6 +13,9 @@ from pgi.rules import check
 # A narrow cell may break between a mean and its interval, and at no other place.
 _SPACE = "\N{NO-BREAK SPACE}"
 
+# The fewest photographs whose interval is taken to say something of zero.
+STARRED = 10
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -66,9 +69,12 @@ def mean(x: Estimate, digits: int, bold: bool = False) -> str:
 
 
 def difference(x: Estimate, digits: int) -> str:
-    """A difference and its interval, with a star if that, as it is printed, excludes zero."""
+    """A difference and its interval, with a star if that, as it is printed, excludes zero.
+
+    Not if it is of fewer photographs than `STARRED`: of two, an interval is what lies between them.
+    """
     low, high = (round(end, digits) for end in x.interval or (0.0, 0.0))
-    excludes_zero = low > 0 or high < 0
+    excludes_zero = (low > 0 or high < 0) and x.n >= STARRED
     return fixed(x.mean, digits, "+") + _interval(x, digits) + ("*" if excludes_zero else "")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.markdown import escape, table
+from experiments.markdown import STARRED, escape, table
 from pgi.evaluation.results import CropList, Evaluation, Results
 
 _TITLE = ["# Tables", "Made from results files by `python -m experiments.tables`."]
@@ -25,11 +25,11 @@ _NUMBERS = """\
 narrow if these are fewer than some twenty; after ±, if several seeds were trained, the standard
 deviation over seeds. The best mean is bold. Times are medians an image, with the square mask. "-"
 has diverged (in the paper's numbers: is not given); an empty cell was not measured."""
-_DIFFERENCES = """\
+_DIFFERENCES = f"""\
 **Differences.** Photographs differ far more than methods do, so only the paired differences mean
 anything. Under ↑ a positive one, under ↓ a negative one, is in favour of the first method. `*`: the
-interval excludes zero. One in twenty does so by chance, and no interval holds what other seeds of
-training would change."""
+interval excludes zero, and there are {STARRED} photographs or more. One in twenty does so by
+chance, and no interval holds what other seeds of training would change."""
 _PAPER = """\
 **The paper's numbers** are its own, and printed apart from ours: it publishes neither formulas nor
 crops nor masks nor networks, so that no difference to them can be tested."""

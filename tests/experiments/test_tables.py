@@ -6,15 +6,17 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from experiments import tables
+from experiments import markdown, tables
 from experiments.markdown import duration
 from experiments.tables import report
 from pgi.evaluation import results
+from pgi.evaluation.intervals import Estimate
 from pgi.evaluation.results import CropList, Evaluation, Results
 from pgi.rules import RuleError
 from tests.experiments.made_results import (
@@ -46,7 +48,17 @@ def test_means_spreads_and_intervals_are_those_of_the_numbers() -> None:
     assert table[2][:3] == ["the drop_coarse", "0.193 [0.180, 0.205]", "19.25 [18.00, 20.50]"]
 
 
-def test_differences_are_paired_and_marked_where_the_interval_excludes_zero() -> None:
+def test_a_star_asks_for_ten_photographs() -> None:
+    certain = Estimate(1.0, (0.5, 1.5), 10)
+    assert markdown.difference(certain, 2).endswith("1.50]*")
+    assert markdown.difference(replace(certain, n=9), 2).endswith("1.50]")
+    assert markdown.difference(replace(certain, interval=(-0.5, 2.5)), 2).endswith("2.50]")
+
+
+def test_differences_are_paired_and_marked_where_the_interval_excludes_zero(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(markdown, "STARRED", 2)
     found = of(
         *method("drop_coarse", psnr(20, 20.5)),
         *method("pg", psnr(20, 22), psnr(22, 24)),
