@@ -62,7 +62,7 @@ help:
 	@echo "             DATASET='folder:/my photographs' trains on the images of a folder;"
 	@echo '             DATASET=photos, places2, celeba_hq, div2k, flist:FILE, tfds:NAME: see README'
 	@echo 'make ablation [layers] [fusion] [dilation] [further]'
-	@echo '             train and compare variants of the paper, by default all, about 45 minutes:'
+	@echo '             train and compare variants of the paper, by default all, about 25 minutes:'
 	@echo '             [SCALE=tiny|small|paper] [SEEDS=1] [DATASET=...] [ARGS=--variant=pg]'
 	@echo 'make evaluate RUN=runs/small_samples'
 	@echo '             tables and figures of models, baselines and others'\'' results on the same'
