@@ -12,7 +12,6 @@ diverges is recorded so, and stops no other.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +63,6 @@ def train(config: ExperimentConfig, sources: tuple[ImageSource, ImageSource], fo
         keras.backend.clear_session()
         try:
             training.train(config, *sources, folder)
-            held.forget_divergence()
         except NonFiniteLossError as error:
             held.record_divergence(error.step, error.reason)
 
@@ -112,17 +110,22 @@ def collect(root: Path) -> None:
     Args:
         root: as for `run`; other processes may have filled it.
 
+    What was trained for fewer steps than others is left out, and said.
+
     Raises:
-        RuleError: there is nothing yet, or some were trained for other numbers of steps.
+        RuleError: there is nothing yet.
     """
     pattern = f"seed_*/{FOLDER}/results.json"
     files = [path for name in VARIANTS for path in sorted((root / name).glob(pattern))]
     check("root", "a folder with variants that were measured", bool(files), str(root))
     found = results.join(map(results.read, files))
-    trained = [x for x in found.evaluations if x.run and not x.diverged]
-    steps = sorted({steps_of(x.run["checkpoint"]) for x in trained if x.run})
-    check("steps", "the same for all variants that are compared", len(steps) < 2, steps)
-    results.write(root / "results.json", found)
+    steps = [steps_of((x.run or {}).get("checkpoint")) for x in found.evaluations]
+    for evaluation, taken in zip(found.evaluations, steps):
+        if taken < max(steps) and not evaluation.diverged:
+            which = f"{evaluation.title}, seed {evaluation.seed}"
+            print(f"left out of the tables: {which} has {taken:,} steps, not {max(steps):,}")
+    kept = [x for x, n in zip(found.evaluations, steps) if n == max(steps) or x.diverged]
+    results.write(root / "results.json", replace(found, evaluations=tuple(kept)))
     folders = [path.parent for path in files]
     pictures = {name: folders[0] / "pictures" / name for name in (TRUTH, MASKED)}
     for folder in folders:
@@ -147,13 +150,14 @@ def main(argv: list[str]) -> None:
         train=replace(scale.base.train, steps=values.steps or scale.base.train.steps),
     )
     tasks = evaluate.choose_tasks(
-        values["evaluated-on"].value or (scale.evaluated_on if dataset == scales_own else dataset),
+        values.get_flag_value("evaluated-on", None)
+        or (scale.evaluated_on if dataset == scales_own else dataset),
         ["table_1"],
         base.model.levels[-1],
         base.data.crop,
-        each=values["crops-each"].value or scale.crops,
+        each=values.get_flag_value("crops-each", None) or scale.crops,
     )
-    trained_on = re.sub(r"\W+", "_", dataset)
+    trained_on = results.file_name(dataset)
     root = Path(values.workdir or f"runs/ablation/{values.scale}_{trained_on}")
     refused = run(list(names), base, values.seeds, tasks, root)
     collect(root)

@@ -13,7 +13,6 @@ datasets gather in one folder.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -145,7 +144,7 @@ def report(output: Path, protocol: str, pictures: Mapping[str, Path]) -> None:
     text = tables.report(found, protocol)
     write_atomically(output / "tables.md", text.encode())
     written = figures.draw(found, output, protocol)
-    ours = ours_among({x.method: x.kind for x in found.evaluations})
+    ours = ours_among({x.method: x.kind for x in found.evaluations if x.method in pictures})
     crop_lists = found.crop_lists.values()
     written += picture_sheets.draw(crop_lists, pictures, found.titles(), ours, output)
     print(text)
@@ -173,16 +172,16 @@ def main(argv: list[str]) -> None:
         values.size or max(sides),
         values.crop or kinds.pop(),
         values.photographs,
-        values["crops-each"].value or 1,
+        values.get_flag_value("crops-each", 1),
     )
-    if folder := values["dump-inputs"].value:
+    if folder := values.get_flag_value("dump-inputs", None):
         dump_inputs(chosen, Path(folder))
         print(f"Images and masks of {', '.join(x.place for x in chosen)}: {folder}")
         return
     compared: list[Method] = [*methods, *(classical() if values.classical else [])]
-    for item in values["results-dir"].value or []:
+    for item in values.get_flag_value("results-dir", []):
         path, name = split_name(item)
-        compared.append(Outputs(name or re.sub(r"\W+", "_", path.name), path))
+        compared.append(Outputs(name or results.file_name(path.name), path))
     check("methods", "a run or a folder of results, at least", bool(compared), "none")
     first = split_name(values.run[0])[0] if values.run else Path("runs")
     output = Path(values.output or first / "evaluation")
@@ -204,7 +203,9 @@ def _define_flags() -> None:
     flags.DEFINE_bool("classical", True, "Whether to measure baselines that need no training.")
     flags.DEFINE_multi_string("results-dir", [], "FOLDER or NAME=FOLDER of others' results.")
     flags.DEFINE_string("dump-inputs", None, "Only write images and masks to this folder.")
-    flags.DEFINE_string("output", None, "Default: evaluation, in the first run's folder.")
+    flags.DEFINE_string(
+        "output", None, "Default: evaluation, in the first run's folder, or in runs."
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import itertools
 import math
-import re
 import textwrap
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -29,15 +28,15 @@ from PIL import Image
 from experiments import program, results_files
 from experiments.variants import OURS, VARIANTS
 from pgi.evaluation.intervals import Estimate, estimate
-from pgi.evaluation.results import Results
+from pgi.evaluation.results import Results, file_name
 from pgi.rules import check
 from pgi.run_folder import write_atomically
 
 SHARES = (15, 25, 35, 45, 55)
 
 _METRICS = {"l1": "L1", "psnr": "PSNR"}
-# Colour, marker and line. Figures 6 and 7 have these colours; of them and the others, Paul Tol's
-# "vibrant" shades, which the colour-blind can tell apart.
+# Colour, marker and line. The paper's figures have red, green and blue; the shades of these and of
+# the others are such that the colour-blind can tell them apart.
 _STYLES = {
     "deepfillv2": ("#cc3311", "s", "--"),
     "deepfillv2_dagger": ("#009944", "^", "-."),
@@ -98,14 +97,15 @@ def draw(results: Results, output: Path, protocol: str) -> list[Path]:
     Raises:
         OSError: a file cannot be written.
     """
-    figures = {}
+    written = []
     for dataset, sizes in _sizes(results).items():
-        stem = re.sub(r"\W+", "_", dataset).strip("_")[-60:]  # A name has at most 255 bytes.
+        stem = file_name(dataset)
         for size in sizes:
-            name = f"figure_6_{stem}_{size}.png"
-            figures[output / name] = _figure_6(results, dataset, size, protocol)
-        figures[output / f"figure_7_{stem}.png"] = _figure_7(results, dataset, protocol)
-    return [path for path, figure in figures.items() if _write(figure, path)]
+            path = output / f"figure_6_{stem}_{size}.png"
+            written += [path] * figure_6(results, dataset, size, protocol, path)
+        path = output / f"figure_7_{stem}.png"
+        written += [path] * figure_7(results, dataset, protocol, path)
+    return written
 
 
 def _figure_6(results: Results, dataset: str, size: int, protocol: str) -> Figure | None:

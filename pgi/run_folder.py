@@ -21,8 +21,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from pgi.config import ExperimentConfig, differences, from_dict, to_dict
 
 _PACKAGES = (
@@ -77,9 +75,7 @@ class RunFolder:
         elif self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"{self.path} is no folder")
         # What a kill at this place leaves behind is no other's.
-        elif self.path.exists() and any(
-            not p.match(".config.json.*.part") for p in self.path.iterdir()
-        ):
+        elif self.path.exists() and {p.name for p in self.path.iterdir()} - {".config.json.part"}:
             raise RunFolderError(f"{self.path} holds other files and no run (no config.json)")
         self.path.mkdir(parents=True, exist_ok=True)
         description = {
@@ -176,7 +172,7 @@ class RunFolder:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file such that a reader sees the old content or the new, and nothing between."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.part")
     try:
         with open(temporary, "wb") as file:
             file.write(content)
@@ -190,6 +186,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def provenance() -> dict[str, Any]:
     """With what numbers were made: git commit, "-dirty" if files differ; versions; machine."""
+    import tensorflow as tf  # Takes seconds, which `pgi --help` does not have.
+
     gpus = tf.config.list_physical_devices("GPU")
     names = [tf.config.experimental.get_device_details(x).get("device_name", "GPU") for x in gpus]
     return {

@@ -113,6 +113,7 @@ def train(
                 snapshot,
             ],
         )
+    run.forget_divergence()
     return run.read_metrics()[-1]
 
 

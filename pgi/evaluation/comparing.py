@@ -11,11 +11,13 @@ call goes on where it stopped. One process an output at a time.
 from __future__ import annotations
 
 import re
+import shutil
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -68,12 +70,14 @@ def compare(
             write_png(output / "pictures" / TRUTH / place, task.crops.images[n])
             write_png(output / "pictures" / MASKED / place, cases[n].image)
     for method in methods:
-        before = evaluations.pop((method.name, method.seed), None)
+        before = evaluations.get((method.name, method.seed))
         same = before is not None and (before.kind, before.run) == (method.kind, method.run)
         kept = before.scores if before and same else ()
         # Pictures of one seed: those of another would lie at the same place.
         first = next(x for x in methods if x.name == method.name)
         pictures = output / "pictures" / method.name if method is first else None
+        if pictures is not None and not same:
+            shutil.rmtree(pictures, ignore_errors=True)
         scores = () if method.diverged else _scores(method, compared, protocols, pictures, kept)
         evaluations[method.name, method.seed] = Evaluation(
             method.name,
@@ -81,7 +85,7 @@ def compare(
             method.kind,
             method.seed,
             method.run,
-            before.made if before and same and len(scores) == len(kept) else provenance(),
+            _made(before.made if before and kept else {}, measured=scores != tuple(kept)),
             method.diverged,
             scores,
         )
@@ -104,6 +108,15 @@ def _still_valid(file: Path, lists: dict[str, CropList]) -> dict[tuple[str, int]
         (x.method, x.seed): replace(x, scores=tuple(s for s in x.scores if s.crops in valid))
         for x in known.evaluations
     }
+
+
+def _made(before: Mapping[str, Any], measured: bool) -> dict[str, Any]:
+    """With what all scores were made: where some are kept, theirs too."""
+    now = provenance() if measured or not before else dict(before)
+    for key in ("git_commit", "machine"):
+        if before and before.get(key) != now.get(key):
+            now[key] = f"{before.get(key)}; {now.get(key)}"
+    return now
 
 
 def _check_names(methods: Iterable[Method]) -> None:
@@ -132,6 +145,9 @@ def _scores(
     places = ", ".join(task.place for task in compared)
     check(f"results of {method.name}", f"of one of {places}", bool(covered), "none of them")
     scores = {_key(score): score for score in kept}
+    if method.kind == "outputs":  # Their files may be others now; to measure them takes no time.
+        asked = {_key(_score(task, x, {})) for task in compared for x in metrics.PROTOCOLS}
+        scores = {key: score for key, score in scores.items() if key not in asked}
     for task in covered:
         missing = [x for x in protocols if _key(_score(task, x, {})) not in scores]
         for score in _measure(method, task, missing, pictures):

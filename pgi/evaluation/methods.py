@@ -160,8 +160,7 @@ class Outputs(Method):
         super().__init__(name, name)
         check(f"results of {name}", "in a folder", folder.is_dir(), str(folder))
         self._folder = folder
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        self.run = {"folder": folder.name, "sha256": _sha256_of(files)}
+        self.run = {"folder": folder.name}
 
     def fill(self, case: Case) -> np.ndarray:
         stem = self._folder / case.place / case.name

@@ -8,6 +8,7 @@ are made from the numbers themselves.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import re
@@ -49,9 +50,7 @@ class CropList:
     @property
     def folder(self) -> str:
         """What files of these crops lie in: "div2k_512_1a2b3c4d", by the start of the hash."""
-        # A name has at most 255 bytes.
-        dataset = re.sub(r"\W+", "_", self.dataset).strip("_")[-60:]
-        return f"{dataset}_{self.size}_{self.sha256[:8]}"
+        return f"{file_name(self.dataset)}_{self.size}_{self.sha256[:8]}"
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Evaluation:
         kind: "trained", "classical" (needs no training) or "outputs" (a folder of results).
         seed: of the training; 0 for what has none.
         run: what was measured, as plain values: of a trained one its run folder's name,
-            checkpoint, "sha256", config and git commit; of a folder of results its "sha256".
+            checkpoint, "sha256", config and git commit; of a folder of results its name.
         made: with what: git commit, versions, machine.
         diverged: step and reason, if the training diverged; there are no scores then.
         scores: what was measured.
@@ -163,13 +162,18 @@ class Results:
         ]
 
 
+def file_name(dataset: str) -> str:
+    """A dataset's name as part of a file's, which has at most 255 bytes."""
+    return re.sub(r"\W+", "_", dataset).strip("_")[-60:]
+
+
 def join(parts: Iterable[Results]) -> Results:
     """All of them in one. Of a number that was measured twice, the first counts.
 
     Raises:
         RuleError: they were measured on different crops of a dataset at one size, or under
-            different masks of one name, and so cannot be compared; or two checkpoints, or two
-            folders of results, have the same name.
+            different masks of one name, and so cannot be compared; or two checkpoints have the
+            same name; or one score has other numbers in another part.
     """
     every = list(parts)
     crop_lists = [crops for part in every for crops in part.crop_lists.values()]
@@ -181,8 +185,11 @@ def join(parts: Iterable[Results]) -> Results:
     for evaluation in evaluations:
         sha256 = (evaluation.run or {}).get("sha256", "")
         _check_same(seen, ("method", evaluation.method, f"seed {evaluation.seed}"), sha256)
-    for score in (score for evaluation in evaluations for score in evaluation.scores):
-        _check_same(seen, ("masks", score.crops, score.masks), score.masks_sha256)
+        for score in evaluation.scores:
+            _check_same(seen, ("masks", score.crops, score.masks), score.masks_sha256)
+            which = (evaluation.method, evaluation.seed, score.crops, score.masks, score.protocol)
+            numbers = hashlib.sha256(repr(sorted(score.values.items())).encode()).hexdigest()
+            _check_same(seen, ("numbers", *which), numbers)
     return Results({x.sha256: x for x in crop_lists}, tuple(evaluations))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_another_checkpoint_or_other_crops_replace_what_was_measured(tmp_path):
     assert len(newer.asked) == 9  # Four crops twice, and one to get warm.
 
     found = compare([newer], some_tasks(each=1), ["paper"], tmp_path)
-    assert [len(x.scores) for x in found.evaluations] == [0, 2]
+    assert {x.method: len(x.scores) for x in found.evaluations} == {"one": 2, "two": 0}
     assert len(found.crop_lists) == 1
 
 
@@ -213,6 +214,41 @@ def test_results_that_were_changed_are_measured_anew(tmp_path):
     black = compare([Outputs("it", tmp_path / "images")], compared, ["hole"], tmp_path / "out")
     where = {"dataset": "samples", "size": SIZE, "masks": "freeform", "protocol": "hole"}
     assert (grey.values("it", "l1", **where) != black.values("it", "l1", **where)).all()
+
+
+def test_results_of_other_masks_stay_and_those_that_are_gone_go(tmp_path):
+    center, freeform = some_tasks(("center", "freeform"))
+    dump_inputs([center, freeform], tmp_path)
+    method = Outputs("it", tmp_path / "images")
+    compare([method], [center], ["hole"], tmp_path / "out")
+    both = compare([method], [freeform], ["hole"], tmp_path / "out")
+    assert {x.masks for x in both.evaluations[0].scores} == {"center", "freeform"}
+    shutil.rmtree(tmp_path / "images" / center.place)
+    left = compare([method], [center, freeform], ["hole"], tmp_path / "out")
+    assert {x.masks for x in left.evaluations[0].scores} == {"freeform"}
+
+
+def test_pictures_of_another_checkpoint_go_with_its_numbers(tmp_path):
+    compare([Shade("one")], some_tasks(("center",)), ["paper"], tmp_path)
+    assert list((tmp_path / "pictures" / "one").rglob("*.png"))
+    compare([Shade("one", checkpoint="2")], some_tasks(("ratio_15",)), ["paper"], tmp_path)
+    assert not list((tmp_path / "pictures" / "one").rglob("*.png"))
+
+
+def test_scores_of_two_machines_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparing, "provenance", lambda: {"machine": "A", "git_commit": "1"})
+    compare([Shade("one")], some_tasks(("center",)), ["paper"], tmp_path)
+    monkeypatch.setattr(comparing, "provenance", lambda: {"machine": "B", "git_commit": "1"})
+    kept = compare([Shade("one")], some_tasks(("center",)), ["paper"], tmp_path)
+    assert kept.evaluations[0].made == {"machine": "A", "git_commit": "1"}
+    more = compare([Shade("one")], some_tasks(), ["paper"], tmp_path)
+    assert more.evaluations[0].made == {"machine": "A; B", "git_commit": "1"}
+
+
+def test_methods_keep_their_order_when_one_is_measured_again(tmp_path):
+    compare([Shade("one"), Shade("two")], some_tasks(("center",)), ["paper"], tmp_path)
+    found = compare([Shade("one")], some_tasks(), ["paper"], tmp_path)
+    assert list(found.titles()) == ["one", "two"]
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,11 @@ def test_parts_join_and_what_was_measured_twice_counts_once():
         (replace(CROPS, pixels_sha256="d" * 64), ONE, "the same pixels"),
         (CROPS, replace(ONE, scores=(replace(SCORE, masks_sha256="d" * 64),)), "the same masks"),
         (CROPS, replace(ONE, run={"sha256": "2" * 64}), "the same method .* of pg, seed 0"),
+        (
+            CROPS,
+            replace(ONE, scores=(replace(SCORE, values={"l1": [9.0, 9.0, 9.0]}),)),
+            "the same numbers .* of pg, 0",
+        ),
     ],
 )
 def test_what_cannot_be_compared_does_not_join(crops, evaluation, message):
