@@ -159,7 +159,8 @@ def main(argv: list[str]) -> None:
     values = flags.FLAGS
     methods = trained(values.run)
     sides = [x.side for x in methods]
-    check("size", "given where there is no run: --size=512", bool(values.size or sides), None)
+    known = bool(values.size or sides)
+    check("run", "named: RUN=runs/small_samples; or, without one, ARGS=--size=512", known, "none")
     kinds = {x.crop for x in methods} or {"random"}
     if not values.crop:
         choices = f"given, since the runs differ in it: --crop={'|'.join(CROPS)}"

@@ -112,7 +112,10 @@ def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dataset=samples"], "size must be given where there is no run: --size=512"),
+        (
+            ["--dataset=samples"],
+            "run must be named: RUN=runs/small_samples; or, without one, ARGS=--size=512",
+        ),
         (["--dataset=samples", "--size=64", "--results-dir=x"], "results of x must be in a folder"),
     ],
 )
