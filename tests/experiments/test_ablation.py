@@ -40,20 +40,20 @@ def touched(root: Path) -> dict[Path, int]:
 
 @pytest.mark.usefixtures("eagerly")
 def test_variants_and_seeds_are_trained_measured_and_tabled_once(tmp_path, capsys, monkeypatch):
-    names = ["pg_lower", "pg"]
+    names = ["deepfillv2_dagger", "deepfillv2"]
     ablation.run(names, BASE, 1, tasks(), tmp_path)
     ablation.run(names[1:], BASE, 2, tasks(), tmp_path)
     ablation.collect(tmp_path)
     printed = capsys.readouterr().out
-    assert "1 of 2: PG_8+16, seed 0" in printed and "PG_8+16+32 (ours)" in printed
+    assert "1 of 2: DeepFillv2†, 32, seed 0" in printed and "| DeepFillv2, 16, 2 seeds |" in printed
     assert (tmp_path / "tables.md").read_text().strip() in printed
     found = results.read(tmp_path / "results.json")
     assert [(x.method, x.seed) for x in found.evaluations] == [
-        ("pg_lower", 0),
-        ("pg", 0),
-        ("pg", 1),
+        ("deepfillv2", 0),
+        ("deepfillv2", 1),
+        ("deepfillv2_dagger", 0),
     ]
-    seeds = found.values("pg", "l1", **WHERE)
+    seeds = found.values("deepfillv2", "l1", **WHERE)
     assert seeds.shape == (2, 2) and not (seeds[0] == seeds[1]).any()
     assert (tmp_path / "sheet_samples_64_center.png").exists()
 
@@ -65,22 +65,29 @@ def test_variants_and_seeds_are_trained_measured_and_tabled_once(tmp_path, capsy
 
 @pytest.mark.usefixtures("eagerly")
 def test_a_variant_goes_on_where_it_stopped_and_is_measured_anew(tmp_path, capsys):
-    ablation.run(["pg"], replace(BASE, train=replace(BASE.train, steps=1)), 1, tasks(), tmp_path)
-    first = results.read(tmp_path / "pg" / "seed_0" / "ablation" / "results.json")
-    ablation.run(["pg"], BASE, 1, tasks(), tmp_path)
-    second = results.read(tmp_path / "pg" / "seed_0" / "ablation" / "results.json")
-    assert [x["step"] for x in RunFolder(tmp_path / "pg" / "seed_0").read_metrics()] == [1, 2]
+    ablation.run(
+        ["deepfillv2"], replace(BASE, train=replace(BASE.train, steps=1)), 1, tasks(), tmp_path
+    )
+    first = results.read(tmp_path / "deepfillv2" / "seed_0" / "ablation" / "results.json")
+    ablation.run(["deepfillv2"], BASE, 1, tasks(), tmp_path)
+    second = results.read(tmp_path / "deepfillv2" / "seed_0" / "ablation" / "results.json")
+    assert [x["step"] for x in RunFolder(tmp_path / "deepfillv2" / "seed_0").read_metrics()] == [
+        1,
+        2,
+    ]
     assert [x.evaluations[0].run["checkpoint"] for x in (first, second)] == ["step-1", "step-2"]
-    assert (first.values("pg", "l1", **WHERE) != second.values("pg", "l1", **WHERE)).all()
+    assert (
+        first.values("deepfillv2", "l1", **WHERE) != second.values("deepfillv2", "l1", **WHERE)
+    ).all()
 
     fewer = replace(BASE, train=replace(BASE.train, steps=1))
-    (refused,) = ablation.run(["pg"], fewer, 1, tasks(), tmp_path)
+    (refused,) = ablation.run(["deepfillv2"], fewer, 1, tasks(), tmp_path)
     assert "must hold at most the 1 steps that are compared, got 2" in refused
-    ablation.run(["pg_lower"], fewer, 1, tasks(), tmp_path)
+    ablation.run(["deepfillv2_dagger"], fewer, 1, tasks(), tmp_path)
     ablation.collect(tmp_path)
     printed = capsys.readouterr().out
-    assert "left out of the tables: PG_8+16, seed 0 has 1 steps, not 2" in printed
-    assert list(results.read(tmp_path / "results.json").titles()) == ["pg"]
+    assert "left out of the tables: DeepFillv2†, 32, seed 0 has 1 steps, not 2" in printed
+    assert list(results.read(tmp_path / "results.json").titles()) == ["deepfillv2"]
 
 
 @pytest.mark.usefixtures("eagerly")
