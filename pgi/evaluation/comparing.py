@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from pgi import mask_sets, metrics
+from pgi import metrics
 from pgi.evaluation import results
 from pgi.evaluation.methods import Method
 from pgi.evaluation.results import CropList, Evaluation, Results, Score
@@ -158,8 +158,8 @@ def _scores(
 def _score(
     task: Task, protocol: str, values: Mapping[str, list[float]], seconds: float | None = None
 ) -> Score:
-    sha256 = mask_sets.sha256(task.holes)
-    return Score(task.crops.listed.sha256, task.masks, sha256, protocol, values, seconds)
+    crops = task.crops.listed.sha256
+    return Score(crops, task.masks, task.masks_sha256, protocol, values, seconds)
 
 
 def _key(score: Score) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -40,6 +41,11 @@ class Task:
         """Folder of its pictures: "div2k_512_1a2b3c4d/center"."""
         return f"{self.crops.listed.folder}/{self.masks}"
 
+    @functools.cached_property
+    def masks_sha256(self) -> str:
+        """Of the holes; kept, since every score asks for it and a hundred large masks take time."""
+        return mask_sets.sha256(self.holes)
+
     def cases(self) -> list[Case]:
         """The holes to fill; the truth under them is grey, so that no method can see it."""
         blank = np.where(self.holes, _GREY, self.crops.images)
@@ -76,10 +82,8 @@ def dump_inputs(compared: Iterable[Task], output: Path) -> None:
         for case in task.cases():
             write_png(output / "images" / task.place / f"{case.name}.png", case.image)
             write_png(output / "masks" / task.place / f"{case.name}.png", np.uint8(255) * case.hole)
-        sha256 = mask_sets.sha256(task.holes)
-        listed.append(
-            {"folder": task.place, "masks_sha256": sha256, "crops": asdict(task.crops.listed)}
-        )
+        crops = asdict(task.crops.listed)
+        listed.append({"folder": task.place, "masks_sha256": task.masks_sha256, "crops": crops})
     write_atomically(output / "inputs.json", json.dumps(listed, indent=1).encode() + b"\n")
 
 
