@@ -4,7 +4,7 @@
 
 # Evaluation and ablation have defaults of their own, unless the user names a dataset.
 GIVEN_DATASET := $(DATASET)
-export GIVEN_DATASET RUN PROTOCOL SCALE SEEDS
+export GIVEN_DATASET RUN PROTOCOL SCALE SEEDS OUTPUT FORMAT
 # `make ablation layers fusion`: goals that only say what to compare.
 GROUPS = layers fusion dilation further
 
@@ -54,7 +54,10 @@ FIND_PYTHON = \
 	  exit 1; \
 	fi
 
-.PHONY: help venv train ablation $(GROUPS) evaluate data check-data benchmark lint format type test lock clean
+# What `make train` leaves.
+TRAINED = $${RUN:-runs/small_samples}
+
+.PHONY: help venv train ablation $(GROUPS) evaluate export demo data check-data benchmark lint format type test lock clean
 
 help:
 	@echo 'make train   train, by default for 5 minutes on the sample photographs:'
@@ -67,12 +70,17 @@ help:
 	@echo 'make evaluate RUN=runs/small_samples'
 	@echo '             tables and figures of models, baselines and others'\'' results on the same'
 	@echo '             crops and masks: [DATASET=...] [PROTOCOL=paper|standard|raw|hole] [ARGS=...]'
+	@echo 'make export RUN=runs/small_samples'
+	@echo '             write it for TensorFlow Serving: [OUTPUT=export/small_samples]'
+	@echo '             [FORMAT=saved_model|onnx|tflite] [ARGS=...]'
+	@echo 'make demo RUN=runs/small_samples'
+	@echo '             a page to try it on, at http://127.0.0.1:7860 [ARGS=--port=...]'
 	@echo 'make data DATASET=photos'
 	@echo '             fetch and prepare a dataset [ARGS=--manual_dir=...]'
 	@echo 'make check-data DATASET=photos'
 	@echo '             count and read its images, draw a sheet of them with masks [ARGS=--most=...]'
 	@echo 'make benchmark'
-	@echo '             measure speed and memory, about half an hour [ARGS=attention|pyramid|hole|training|data]'
+	@echo '             measure speed and memory, about half an hour [ARGS=attention|pyramid|hole|training|data|export]'
 	@echo 'make test    run the tests [PYTEST_ARGS=...]'
 	@echo 'make lint    check style and formatting'
 	@echo 'make type    check types'
@@ -114,6 +122,13 @@ $(GROUPS):
 evaluate: $(STAMP)
 	@$(VENV_PYTHON) -m experiments.evaluate $${RUN:+"--run=$$RUN"} \
 	  $${GIVEN_DATASET:+"--dataset=$$GIVEN_DATASET"} $${PROTOCOL:+"--protocol=$$PROTOCOL"} $(ARGS)
+
+export: $(STAMP)
+	@$(VENV_PYTHON) -m pgi export --run="$(TRAINED)" $${OUTPUT:+"--output=$$OUTPUT"} \
+	  $${FORMAT:+"--format=$$FORMAT"} $(ARGS)
+
+demo: $(STAMP)
+	@$(VENV_PYTHON) -m pgi demo --model="$(TRAINED)" $(ARGS)
 
 data: $(STAMP)
 	@$(VENV_PYTHON) -m data.prepare --dataset="$$DATASET" $(ARGS)

@@ -1,7 +1,8 @@
 """Measures speed and memory, as ratios within one run.
 
     python -m experiments.benchmark              all groups
-    python -m experiments.benchmark attention    one of: attention, pyramid, hole, training, data
+    python -m experiments.benchmark attention    one of: attention, pyramid, hole, training, data,
+                                                 export
 
 The baseline is the literal formulation of contextual attention, the tests' oracle: patches
 extracted, the whole score matrix held. Every case runs in a process of its own, so that its peak of
@@ -16,6 +17,7 @@ import multiprocessing
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -28,7 +30,10 @@ from absl import app, flags
 from tensorflow import keras
 
 from experiments import benchmark_input
-from pgi.images import pyramids
+from pgi.export.saved_model import save
+from pgi.export.served_model import ServedModel
+from pgi.images import pyramids, to_uint8
+from pgi.inference import Inpainter, SavedInpainter
 from pgi.layers.contextual_attention import PreparedAttention, contextual_attention
 from pgi.models import PyramidGenerator, SubGenerator, refine
 from pgi.models.restricted import complete_holes
@@ -114,6 +119,21 @@ def _pyramid(side: int, hole: int, whole: bool = False) -> Callable[[], tf.Tenso
     return lambda: graph(image, mask)
 
 
+def _fill(exported: bool) -> Callable[[], tf.Tensor]:
+    """A photograph of 512 by the Python model, or by its SavedModel, loaded again."""
+    keras.utils.set_random_seed(0)
+    pyramid = PyramidGenerator([8, 16, 32], _WIDTH)
+    pyramid.build_networks()
+    inpainter = Inpainter(pyramid)
+    if exported:
+        with tempfile.TemporaryDirectory() as folder:
+            save(ServedModel(inpainter), Path(folder))
+            inpainter = SavedInpainter(Path(folder))
+    image, hole = to_uint8(_image(512))[0].numpy(), _centre_hole(512, 256)[0].numpy() > 0.5
+    inpainter(image, hole)
+    return lambda: tf.constant(inpainter(image, hole))
+
+
 class _TwoPasses(PyramidGenerator):
     """Two forward passes a step, one for either update."""
 
@@ -163,6 +183,8 @@ CASES: dict[str, Case] = {
     "hole of 300 px in 2048": lambda: _pyramid(2048, 300),
     "step 256, batch 4, literal, two passes": lambda: _training(literal=True),
     "step 256, batch 4": lambda: _training(literal=False),
+    "export: fill 512, Python": lambda: _fill(exported=False),
+    "export: fill 512, SavedModel": lambda: _fill(exported=True),
     "input: read": benchmark_input.read,
     "input: decode, one thread": benchmark_input.decode,
     "input: read, decode, crop": benchmark_input.crops,
@@ -177,6 +199,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "hole": ("hole",),
     "training": ("step",),
     "data": ("input",),
+    "export": ("export",),
 }
 
 
@@ -198,6 +221,7 @@ TARGETS = [
     Target("pyramid 4096", None, 12000),
     Target("hole of 300 px in 2048", "hole of 300 px in 2048, whole image", 1 / 4),
     Target("step 256, batch 4", "step 256, batch 4, literal, two passes", 0.75),
+    Target("export: fill 512, SavedModel", "export: fill 512, Python", 1.05),
     Target("input: read, decode, crop", "input: a step that eats it", 1 / 5),
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +13,8 @@ import tensorflow as tf
 
 from pgi.images import as_hole, complete, pyramids, to_float, to_uint8
 from pgi.models import PyramidGenerator
-from pgi.models.restricted import complete_holes
-from pgi.rules import check
+from pgi.models.restricted import complete_holes, complete_levels
+from pgi.rules import RuleError, check
 from pgi.run_folder import RunFolder, RunFolderError
 
 # Above it the mask is more likely to be the wrong way round than meant.
@@ -58,8 +59,9 @@ class Inpainter:
         self.model = model
         signature = [tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([None, None], tf.bool)]
         # Nothing in it needs AutoGraph, which would double the time of the first call.
-        self._fill = tf.function(self._filled, input_signature=signature, autograph=False)
+        self._fill = tf.function(self.fill_tensors, input_signature=signature, autograph=False)
         self._levels = tf.function(self._every_level, input_signature=signature, autograph=False)
+        self._fills = tf.function(self._fill_levels, input_signature=signature, autograph=False)
 
     def __call__(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         image = np.asarray(image)
@@ -93,73 +95,176 @@ class Inpainter:
 
         Source: Figure 2. Departs from it: nothing.
         """
-        image = np.asarray(image)
-        fits = image.dtype == np.uint8 and image.ndim == 3 and image.shape[-1:] == (3,)
-        check("image", "uint8 [H, W, 3]", fits and image.size > 0, f"{image.dtype} {image.shape}")
-        hole = as_hole(mask, image.shape[:-1])
-        _check_share(hole, "mask")
-        sides = [image.shape[:2]]
-        for _ in self.model.levels[1:]:
-            sides.append(tuple(-(-side // 2) for side in sides[-1]))
-        return [
-            LevelResult(*(x.numpy()[:height, :width] for x in pair))
-            for pair, (height, width) in zip(self._levels(image, hole), reversed(sides))
-        ]
+        levels = self._levels(*_checked(image, mask))
+        pairs = zip(*(_cropped(images, image) for images in zip(*levels)))
+        return [LevelResult(*pair) for pair in pairs]
+
+    def completed_levels(self, image: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
+        """What a call returns, after the completed images of the lower levels.
+
+        Costs no more than a call, but for lower levels that the result does not depend on (fusion
+        "none").
+
+        Args:
+            image: uint8 `[H, W, 3]`.
+            mask: as for a call.
+
+        Returns:
+            uint8 `[H / 2**k, W / 2**k, 3]`, rounded up, coarsest first. The last, of k = 0, is the
+            call's result to the bit.
+
+        Raises:
+            RuleError: as a call.
+
+        Source: Figure 2. Departs from it: nothing.
+        """
+        return _cropped(self._fills(*_checked(image, mask)), image)
 
     def _every_level(self, image: tf.Tensor, hole: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
-        outputs = self.model(pyramids(*self._padded(image, hole), len(self.model.levels)))
+        outputs = self.model(pyramids(*self.padded(image, hole), len(self.model.levels)))
         return [(to_uint8(x.refined[0]), to_uint8(x.completed[0])) for x in outputs]
 
-    def _padded(self, image: tf.Tensor, hole: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def padded(self, image: tf.Tensor, hole: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """`[1, H, W, 3]` in [-1, 1] and `[1, H, W, 1]`, mirrored up to what the levels halve."""
         multiple = 8 * 2 ** (len(self.model.levels) - 1)
         pixels = _mirrored(_mirrored(to_float(image), 0, multiple), 1, multiple)
         mask = _mirrored(_mirrored(tf.cast(hole, tf.float32), 0, multiple), 1, multiple)
         return pixels[None], mask[None, :, :, None]
 
-    def _filled(self, image: tf.Tensor, hole: tf.Tensor) -> tf.Tensor:
-        """`[H, W, 3]` uint8 and `[H, W]` bool to `[H, W, 3]` uint8."""
+    def fill_tensors(self, image: tf.Tensor, hole: tf.Tensor) -> tf.Tensor:
+        """What a call computes, for a graph: nothing is checked.
+
+        Args:
+            image: uint8 `[H, W, 3]`.
+            hole: bool `[H, W]`, True somewhere.
+
+        Returns:
+            uint8 `[H, W, 3]`.
+        """
         height, width = tf.shape(image)[0], tf.shape(image)[1]
-        completed = complete_holes(self.model, *self._padded(image, hole))
+        completed = complete_holes(self.model, *self.padded(image, hole))
         filled = to_uint8(completed[0, :height, :width])
         return complete(image, filled, tf.cast(hole, tf.float32)[:, :, None])
+
+    def _fill_levels(self, image: tf.Tensor, hole: tf.Tensor) -> list[tf.Tensor]:
+        """The completed images, the lower ones as they are padded."""
+        height, width = tf.shape(image)[0], tf.shape(image)[1]
+        *lower, top = complete_levels(self.model, *self.padded(image, hole))
+        filled = to_uint8(top[0, :height, :width])
+        result = complete(image, filled, tf.cast(hole, tf.float32)[:, :, None])
+        return [*(to_uint8(x[0]) for x in lower), result]
+
+
+class SavedInpainter(Inpainter):
+    """The same from a SavedModel that `pgi export` wrote; it gives the result alone.
+
+    Args:
+        path: of the folder that holds saved_model.pb.
+
+    Raises:
+        RunFolderError: the SavedModel is damaged or another program's.
+        RuleError: as an `Inpainter`; and when levels are asked for, which it does not give.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            # Kept: functions alone would lose their variables.
+            self._saved = tf.saved_model.load(str(path))
+            self._predict = self._saved.signatures["predict"]
+        except Exception as error:  # As in `load`.
+            raise RunFolderError(f"{path} is no SavedModel of pgi, or damaged: {error}") from error
+
+    def _fill(self, image: np.ndarray, hole: np.ndarray) -> tf.Tensor:
+        mask = np.where(hole, np.uint8(255), np.uint8(0))[None, :, :, None]
+        return self._predict(image=tf.constant(image[None]), mask=tf.constant(mask))["image"][0]
+
+    def _levels(self, image: np.ndarray, hole: np.ndarray) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        raise RuleError("levels must be asked of a run folder or a checkpoint, got a SavedModel")
+
+    def completed_levels(self, image: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
+        """The highest level alone: a call's result."""
+        return [self(image, mask)]
 
 
 def load(path: str | Path) -> Inpainter:
     """A trained model, ready to fill holes.
 
     Args:
-        path: a run folder, whose newest checkpoint is taken, or one of its checkpoints
-            (`runs/places2/checkpoints/step-5000`).
+        path: a run folder, whose newest checkpoint is taken; one of its checkpoints
+            (`runs/places2/checkpoints/step-5000`); or a SavedModel that `pgi export` wrote, or the
+            folder of its versions, whose newest is taken.
 
     Raises:
         RunFolderError: there is no run or no checkpoint, or the checkpoint does not fit.
 
     Source: ours. Departs from it: nothing.
     """
-    path = Path(path)
-    if path.is_dir():
-        run = RunFolder(path)
-        config = run.read_config()
-        checkpoint = tf.train.latest_checkpoint(str(run.checkpoints))
-        if checkpoint is None:
-            raise RunFolderError(f"{path} holds no checkpoint yet")
-    else:
-        checkpoint = str(path.with_suffix("") if path.suffix == ".index" else path)
-        if not Path(f"{checkpoint}.index").is_file():
-            raise RunFolderError(f"{path} is neither a run folder nor a checkpoint")
-        config = RunFolder(Path(checkpoint).parent.parent).read_config()
+    saved_model = _saved_model(Path(path))
+    if saved_model is not None:
+        return SavedInpainter(saved_model)
+    checkpoint = find_checkpoint(path)
+    config = RunFolder(checkpoint.parent.parent).read_config()
     model = PyramidGenerator(**dataclasses.asdict(config.model))
     model.build_networks()
     weights = tf.train.Checkpoint(sub_generators=model.sub_generators)
     try:
         # Partial: what only training needs stays in the file.
-        weights.restore(checkpoint).expect_partial().assert_existing_objects_matched()
+        restored = weights.restore(str(checkpoint))
+        restored.expect_partial().assert_existing_objects_matched()
     except Exception as error:  # TensorFlow raises another kind for every kind of damage.
         raise RunFolderError(
             f"{checkpoint} is damaged or does not fit its run's config: {error}"
         ) from error
     return Inpainter(model)
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """The checkpoint that a path means, as TensorFlow names it, without a suffix.
+
+    Args:
+        path: a run folder, whose newest is taken, or one of its checkpoints.
+
+    Raises:
+        RunFolderError: there is no run or no checkpoint.
+    """
+    path = Path(path)
+    if path.is_dir():
+        run = RunFolder(path)
+        run.read_config()
+        newest = tf.train.latest_checkpoint(str(run.checkpoints))
+        if newest is None:
+            raise RunFolderError(f"{path} holds no checkpoint yet")
+        return Path(newest)
+    checkpoint = path.with_suffix("") if path.suffix == ".index" else path
+    if not checkpoint.with_name(f"{checkpoint.name}.index").is_file():
+        raise RunFolderError(f"{path} is neither a run folder nor a checkpoint nor a SavedModel")
+    return checkpoint
+
+
+def _saved_model(path: Path) -> Path | None:
+    """The SavedModel that a path means, if any: itself, or the newest version in it."""
+    versions = sorted((x for x in path.glob("*") if x.name.isdecimal()), key=lambda x: int(x.name))
+    for folder in (path, *reversed(versions)):
+        if (folder / "saved_model.pb").is_file():
+            return folder
+    return None
+
+
+def _checked(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One image, and its mask as `[H, W]` bool."""
+    image = np.asarray(image)
+    fits = image.dtype == np.uint8 and image.ndim == 3 and image.shape[-1:] == (3,)
+    check("image", "uint8 [H, W, 3]", fits and image.size > 0, f"{image.dtype} {image.shape}")
+    hole = as_hole(mask, image.shape[:-1])
+    _check_share(hole, "mask")
+    return image, hole
+
+
+def _cropped(levels: Sequence[tf.Tensor], image: np.ndarray) -> list[np.ndarray]:
+    """Levels, coarsest first, without what they were padded by for this image."""
+    height, width = np.shape(image)[:2]
+    sizes = [(-(-height // 2**k), -(-width // 2**k)) for k in range(len(levels))]
+    return [x.numpy()[:high, :wide] for x, (high, wide) in zip(levels, reversed(sizes))]
 
 
 def _check_share(hole: np.ndarray, name: str) -> None:

@@ -74,6 +74,42 @@ def test_every_level_of_an_odd_size_ends_with_the_image_itself(inpainter: Inpain
         inpainter.every_level(image[..., :2], mask)
 
 
+@pytest.mark.parametrize(("height", "width"), [(48, 64), (33, 51), (1, 2), (200, 7)])
+def test_completed_levels_end_with_the_calls_result(
+    inpainter: Inpainter, height: int, width: int
+) -> None:
+    image, mask = example(height, width)
+    lower, top = inpainter.completed_levels(image, mask)
+    np.testing.assert_array_equal(top, inpainter(image, mask))
+    assert lower.dtype == np.uint8
+    assert lower.shape == (-(-height // 2), -(-width // 2), 3)
+    for ours, whole in zip((lower, top), inpainter.every_level(image, mask)):
+        assert abs(ours.astype(int) - whole.completed).max() <= 1
+
+
+@pytest.mark.parametrize("fusion", ["none", "feature_refine"])
+def test_completed_levels_of_other_fusions_too(fusion: str) -> None:
+    model = dataclasses.replace(MODEL, levels=(8, 16, 32), fusion=fusion)
+    loss = dataclasses.replace(CONFIG.loss, level_weights=(10.0, 1.0, 1.0))
+    inpainter = Inpainter(training.make_model(dataclasses.replace(CONFIG, model=model, loss=loss)))
+    image, mask = example(33, 51)
+    levels = inpainter.completed_levels(image, mask)
+    assert [x.shape[:2] for x in levels] == [(9, 13), (17, 26), (33, 51)]
+    np.testing.assert_array_equal(levels[-1], inpainter(image, mask))
+    for ours, whole in zip(levels, inpainter.every_level(image, mask)):
+        assert abs(ours.astype(int) - whole.completed).max() <= 1
+
+
+def test_completed_levels_without_a_hole_are_the_images_pyramid(inpainter: Inpainter) -> None:
+    image, mask = example()
+    lower, top = inpainter.completed_levels(image, np.zeros_like(mask))
+    np.testing.assert_array_equal(top, image)
+    mean = image.reshape(24, 2, 32, 2, 3).mean((1, 3))
+    assert abs(lower - mean).max() <= 0.5 + 1e-3
+    with pytest.raises(RuleError, match="less than all hole"):
+        inpainter.completed_levels(image, np.ones_like(mask))
+
+
 def test_a_fitting_size_gives_what_the_model_gives(inpainter: Inpainter) -> None:
     image, mask = example()
     inputs = pyramids(to_float(image[None]), tf.cast(mask, tf.float32)[None, :, :, None], 2)
@@ -201,7 +237,9 @@ def test_loading_leaves_the_callers_random_numbers_alone(run: tuple) -> None:
 
 
 def test_says_what_is_missing(tmp_path: Path, run: tuple) -> None:
-    with pytest.raises(RunFolderError, match="nowhere is neither a run folder nor a checkpoint"):
+    with pytest.raises(
+        RunFolderError, match="nowhere is neither a run folder nor a checkpoint nor"
+    ):
         pgi.load(tmp_path / "nowhere")
     with pytest.raises(RunFolderError, match="is no run folder"):
         pgi.load(tmp_path)

@@ -20,6 +20,8 @@ FLOORS = (
     ("pgi.inference", "pgi.load"),
     ("pgi.evaluation",),
     ("pgi.files",),
+    ("pgi.export",),
+    ("pgi.demo",),
     ("pgi.__main__",),
     ("data",),
     ("experiments",),

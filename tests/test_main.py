@@ -263,3 +263,61 @@ def test_a_trained_run_fills_files_of_any_size(tmp_path):
     np.testing.assert_array_equal(filled[~mask], picture[~mask])
     np.testing.assert_array_equal(filled, pgi.load(tmp_path / "run")(picture, mask))
     assert (filled[mask] != picture[mask]).any()
+
+
+# Exports
+
+
+@pytest.fixture
+def exporters(tmp_path, monkeypatch) -> list:
+    """A run folder in the working folder, and what would have been exported."""
+    from pgi.export import onnx, saved_model, tflite
+    from pgi.export.portable import Agreement
+
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("runs/tiny"))
+    calls = []
+
+    def record(name):
+        def exporter(*arguments):
+            calls.append((name, *arguments[1:]))
+            return Path("export/tiny/3") if name == "saved_model" else Agreement(3e-4, 2e-6, 1e-4)
+
+        return exporter
+
+    monkeypatch.setattr(saved_model, "export_saved_model", record("saved_model"))
+    monkeypatch.setattr(onnx, "export_onnx", record("onnx"))
+    monkeypatch.setattr(tflite, "export_tflite", record("tflite"))
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("options", "call"),
+    [
+        ([], ("saved_model", Path("export/tiny"), None, 64.0)),
+        (["--version=3", "--output=out", "--max-megapixels=2"], ("saved_model", Path("out"), 3, 2)),
+        (["--format=onnx"], ("onnx", Path("export/tiny.onnx"))),
+        (["--format=tflite"], ("tflite", Path("export/tiny.tflite"), 16, 16)),
+        (["--format=tflite", "--size=24x40"], ("tflite", Path("export/tiny.tflite"), 24, 40)),
+    ],
+)
+def test_an_export_is_named_after_its_run(exporters, capsys, options, call):
+    assert main(["export", "--run", "runs/tiny", *options]) == 0
+    assert exporters == [call]
+    where = "export/tiny/3" if call[0] == "saved_model" else str(call[1])
+    shown = capsys.readouterr().out
+    assert shown.endswith(f"step-2 of runs/tiny exported to {where}\n")
+    assert ("differs by 0.0003, on average by 2e-06" in shown) == (call[0] != "saved_model")
+
+
+def test_what_cannot_be_exported_is_one_line(exporters, capsys):
+    assert main(["export", "--run", "runs/none"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("pgi export: error: runs/none is neither a run folder nor")
+    with pytest.raises(SystemExit):
+        main(["export", "--run", "runs/tiny", "--size=24"])
+    assert "must be HEIGHTxWIDTH in pixels, such as 512x512, got 24" in capsys.readouterr().err
+    for options in (["--size=8x8"], ["--format=onnx", "--version=1"]):
+        assert main(["export", "--run", "runs/tiny", *options]) == 2
+        assert "is for --format" in capsys.readouterr().err
+    assert not exporters

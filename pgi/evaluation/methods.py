@@ -107,7 +107,7 @@ class Trained(Method):
         if checkpoint is None:
             raise RunFolderError(f"{folder} holds no checkpoint yet")
         files = sorted(run.checkpoints.glob(f"{Path(checkpoint).name}.*"))
-        self.run |= {"checkpoint": Path(checkpoint).name, "sha256": _sha256_of(files)}
+        self.run |= {"checkpoint": Path(checkpoint).name, "sha256": sha256_of(files)}
         self._inpainter = load(checkpoint)
 
     def fill(self, case: Case) -> np.ndarray:
@@ -187,7 +187,8 @@ def classical() -> list[Method]:
     ]
 
 
-def _sha256_of(files: Sequence[Path]) -> str:
+def sha256_of(files: Sequence[Path]) -> str:
+    """Of the files' names and contents, in their order."""
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.name.encode(errors="surrogateescape") + path.read_bytes())

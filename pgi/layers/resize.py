@@ -72,7 +72,9 @@ def double_nearest(x: tf.Tensor) -> tf.Tensor:
     Source: [29]. Departs from it: nothing.
     """
     batch, height, width, channels = dimensions(x)
-    repeated = tf.tile(x[:, :, None, :, None, :], [1, 1, 2, 1, 2, 1])
+    # Not x[:, :, None, :, None]: TensorFlow Lite slices five axes at most.
+    apart = tf.reshape(x, [batch, height, 1, width, 1, channels])
+    repeated = tf.tile(apart, [1, 1, 2, 1, 2, 1])
     return tf.reshape(repeated, [batch, 2 * height, 2 * width, channels])
 
 

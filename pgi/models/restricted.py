@@ -47,16 +47,37 @@ def complete_holes(
 
     Source: section 4 ("any resolution"); the restriction is ours. Departs from it: nothing.
     """
-    images, masks = pyramids(image, mask, len(pyramid.levels))
+    # Without fusion the lower levels change nothing above them.
+    count = 1 if pyramid.sub_generators[-1].fusion == "none" else len(pyramid.levels)
+    return _complete_highest(pyramid, image, mask, max_side, count)[-1]
+
+
+def complete_levels(
+    pyramid: PyramidGenerator, image: tf.Tensor, mask: tf.Tensor, max_side: int = MAX_SIDE
+) -> list[tf.Tensor]:
+    """As `complete_holes`, the completed images of all levels.
+
+    Returns:
+        `[1, H / 2**k, W / 2**k, 3]` in [-1, 1], coarsest first; the last, of k = 0, is that of
+        `complete_holes`.
+
+    Source: Figure 2. Departs from it: nothing.
+    """
+    return _complete_highest(pyramid, image, mask, max_side, len(pyramid.levels))
+
+
+def _complete_highest(
+    pyramid: PyramidGenerator, image: tf.Tensor, mask: tf.Tensor, max_side: int, count: int
+) -> list[tf.Tensor]:
+    """The completed images of the highest `count` levels, coarsest first."""
     if any(level.fusion.startswith("feature") for level in pyramid.sub_generators):
-        return pyramid((images, masks))[-1].completed
-    levels = list(zip(pyramid.sub_generators, images, masks))
-    if pyramid.sub_generators[-1].fusion == "none":
-        levels = levels[-1:]
-    completed = None
-    for sub_generator, image, mask in levels:
-        completed = _complete_level(sub_generator, image, mask, completed, max_side)
-    return completed
+        return [x.completed for x in pyramid(pyramids(image, mask, len(pyramid.levels)))][-count:]
+    results: list[tf.Tensor] = []
+    images, masks = pyramids(image, mask, count)
+    for sub_generator, image, mask in zip(pyramid.sub_generators[-count:], images, masks):
+        lower = results[-1] if results and sub_generator.fusion != "none" else None
+        results.append(_complete_level(sub_generator, image, mask, lower, max_side))
+    return results
 
 
 def _complete_level(

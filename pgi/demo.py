@@ -1,0 +1,347 @@
+"""A page on which a hole is painted into a photograph and filled.
+
+No pixel of the photograph passes through the browser's canvas, which scales, rounds and knows
+neither EXIF nor palettes: the file is kept as it was uploaded, the canvas shows a copy of it, and
+only where something is painted comes back. So a download is what `pgi inpaint` would have written.
+
+The page asks no other host for anything, neither in the browser nor in Python.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import skimage
+from PIL import Image
+
+from pgi.files.pictures import PictureError, read_picture, resize_mask
+from pgi.rules import RuleError
+
+try:
+    import gradio as gr
+except ImportError as error:
+    raise ImportError(
+        'pgi demo needs Gradio, which needs Python 3.10: pip install "pgi[demo]"'
+    ) from error
+
+# Longest side of what the browser is sent to look at. Files are always of full size.
+_SHOWN = 1024
+_PAINT = "#ff2d95"
+# The editor keeps the width that it finds when the page is not yet laid out: let it be this.
+_COLUMN = 560
+# Jobs that wait; who comes later is told to try again.
+_WAITING = 16
+_CSS = f"""
+.gradio-container {{ max-width: 1240px !important; margin: auto; }}
+#editor {{ width: min({_COLUMN}px, 100%); }}
+/* Gallery tiles are squares, which would cut off the captions or leave bars beside the pictures. */
+#samples .thumbnail-lg {{ aspect-ratio: 1.2; }}
+#levels .thumbnail-lg {{ aspect-ratio: auto; }}
+#levels .grid-wrap, #levels .empty {{ min-height: 0; }}
+"""
+
+
+class LevelInpainter(Protocol):
+    """What the page needs of a `pgi.inference.Inpainter`."""
+
+    def completed_levels(self, image: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
+        """The levels' completed images, coarsest first, the last one the result."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A photograph whose hole is filled.
+
+    Args:
+        content: of a PNG file, of the photograph's mode, with its alpha and EXIF.
+        hole: `[H, W]` bool, upright.
+        before: `[H, W, 3]` uint8, upright, the photograph.
+        levels: uint8 `[H / 2**k, W / 2**k, 3]`, rounded up, coarsest first; the last is the result.
+        warned: what the inpainter warned of.
+    """
+
+    content: bytes
+    hole: np.ndarray
+    before: np.ndarray
+    levels: list[np.ndarray]
+    warned: list[str]
+
+
+def fill_painted(
+    inpainter: LevelInpainter,
+    content: bytes,
+    layers: Sequence[np.ndarray],
+    max_megapixels: float = 64.0,
+) -> Filled:
+    """Fills what is painted; the function behind the page's button.
+
+    Args:
+        inpainter: fills the hole of one upright photograph.
+        content: of a PNG, JPEG or WebP file.
+        layers: of paint, `[h, w, 4]` uint8, of the upright photograph's shape but for the scale.
+            What is covered by more than half (alpha above 127) is the hole.
+        max_megapixels: a larger photograph is refused.
+
+    Raises:
+        PictureError: the file cannot be used, or nothing or everything is painted.
+        RuleError: the inpainter refuses the picture.
+
+    Source: ours. Departs from it: nothing.
+    """
+    picture = read_picture(content, max_megapixels)
+    if picture.image.mode == "CMYK":
+        raise PictureError("must be RGB or grey to be written as PNG, got CMYK")
+    hole = np.zeros(picture.shape, bool)
+    for layer in layers:
+        hole |= resize_mask(layer[..., 3] > 127, *picture.shape)
+    if not hole.any():
+        raise PictureError("nothing is painted: paint over what is to be replaced")
+    if hole.all():
+        raise PictureError("everything is painted: leave something to go by")
+    before = picture.rgb
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        levels = inpainter.completed_levels(before, hole)
+    warned = [str(w.message) for w in caught if w.category is UserWarning]
+    return Filled(picture.with_hole(levels[-1], hole).encode("PNG"), hole, before, levels, warned)
+
+
+def sample_photographs() -> list[Path]:
+    """Photographs to try the page with: some of those that scikit-image ships."""
+    # Straight from its folder, byte for byte: skimage.data gives arrays, and may go online.
+    folder = Path(skimage.__file__).parent / "data"
+    names = ("chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg")
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def build(
+    inpainter: LevelInpainter, samples: Sequence[Path], max_megapixels: float = 64.0
+) -> gr.Blocks:
+    """The page, which is yet to be served by `launch`.
+
+    Args:
+        inpainter: fills the holes, one at a time.
+        samples: photographs to pick from, PNG, JPEG or WebP files.
+        max_megapixels: larger photographs are refused.
+
+    Source: ours. Departs from it: nothing.
+    """
+    actions = _Actions(inpainter, samples, max_megapixels)
+    # Gradio's copies of what was uploaded and what was made are deleted after a day.
+    with gr.Blocks(analytics_enabled=False, title="pgi", delete_cache=(3600, 86400)) as page:
+        gr.Markdown(
+            "# Fill a hole in a photograph\n"
+            "Upload or pick a photograph, paint over what is to be replaced, press **Fill**."
+        )
+        with gr.Row():
+            photograph = gr.File(
+                label="Your photograph (PNG, JPEG, WebP)",
+                file_types=[".png", ".jpg", ".jpeg", ".webp"],
+                height=130,
+                elem_id="photograph",
+            )
+            picker = gr.Gallery(
+                [str(path) for path in actions.samples],
+                label="Sample photographs",
+                show_label=False,
+                columns=max(len(samples), 1),
+                height=130,
+                object_fit="cover",
+                allow_preview=False,
+                interactive=False,
+                buttons=[],
+                elem_id="samples",
+            )
+        with gr.Row():
+            with gr.Column(min_width=_COLUMN):
+                editor = gr.ImageEditor(
+                    label="Paint here",
+                    placeholder="The photograph will be here",
+                    sources=[],
+                    transforms=[],
+                    layers=False,
+                    buttons=[],
+                    brush=gr.Brush(colors=[_PAINT], color_mode="fixed"),
+                    height=470,
+                    elem_id="editor",
+                )
+                button = gr.Button("Fill", variant="primary", elem_id="fill")
+            with gr.Column(min_width=_COLUMN):
+                slider = gr.ImageSlider(
+                    label="Before and after: drag the line",
+                    format="png",
+                    interactive=False,
+                    buttons=["fullscreen"],
+                    height=470,
+                    max_height=470,
+                    elem_id="slider",
+                )
+                download = gr.DownloadButton(
+                    "Download the result", interactive=False, elem_id="download"
+                )
+        gr.Markdown("### The levels of the pyramid: structure first, detail next")
+        pyramid = gr.Gallery(
+            label="Levels",
+            show_label=False,
+            format="png",
+            object_fit="contain",
+            columns=3,
+            height="auto",
+            interactive=False,
+            buttons=["fullscreen"],
+            elem_id="levels",
+        )
+
+        outputs = [slider, download, pyramid]
+        picker.select(actions.pick, None, photograph, show_progress="hidden")
+        # Emptied first: after an error no other photograph's picture or result may stand there.
+        photograph.change(
+            lambda: (None, None, gr.DownloadButton(value=None, interactive=False), None),
+            None,
+            [editor, *outputs],
+            show_progress="hidden",
+        ).then(actions.show, photograph, editor)
+        # The editor's bin takes the photograph away, too.
+        editor.clear(actions.show, photograph, editor, show_progress="hidden")
+        button.click(actions.fill, [photograph, editor], outputs, show_progress_on=slider)
+    page.queue(default_concurrency_limit=1, max_size=_WAITING)
+    return page
+
+
+def launch(
+    page: gr.Blocks,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    max_upload_megabytes: float = 64.0,
+    block: bool = True,
+) -> str:
+    """Serves the page.
+
+    Args:
+        page: from `build`.
+        host: address to listen on; only this machine by default, "0.0.0.0" is everyone.
+        port: to listen on.
+        max_upload_megabytes: larger files, of 2**20 bytes a megabyte, are refused; 8 or more, as
+            the editor's pictures of what is painted pass through the same door.
+        block: whether to return only after an interrupt.
+
+    Returns:
+        The page's address.
+
+    Raises:
+        OSError: the port is taken.
+
+    Source: ours. Departs from it: nothing.
+    """
+    # Fonts of the system: the others' would have to be fetched.
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    _, address, _ = page.launch(
+        server_name=host,
+        server_port=port,
+        max_file_size=int(max_upload_megabytes * 2**20),
+        prevent_thread_lock=True,
+        theme=theme,
+        css=_CSS,
+        footer_links=[],
+        run_history=False,
+        share=False,
+        ssr_mode=False,
+        quiet=True,
+    )
+    if block:
+        print(f"The page is at {address} until you press Ctrl-C.", flush=True)
+        page.block_thread()
+    return address
+
+
+class _Actions:
+    """What the page does; its files lie in a folder that is deleted with it."""
+
+    def __init__(
+        self, inpainter: LevelInpainter, samples: Sequence[Path], max_megapixels: float
+    ) -> None:
+        self._inpainter = inpainter
+        self._max_megapixels = max_megapixels
+        self._folder = tempfile.TemporaryDirectory(prefix="pgi-demo-")
+        self._made = Path(self._folder.name) / "made"
+        self._made.mkdir()
+        # Gradio hands out no files of other folders.
+        self.samples = [Path(shutil.copy(path, self._folder.name)) for path in samples]
+
+    def pick(self, chosen: gr.SelectData) -> str:
+        """The path of a sample."""
+        return str(self.samples[chosen.index])
+
+    def show(self, path: str | None) -> dict[str, Any] | None:
+        """A photograph's copy for the editor."""
+        if path is None:
+            return None
+        with _messages():
+            shown = _fitting(read_picture(Path(path).read_bytes(), self._max_megapixels).rgb)
+        return {"background": shown, "layers": [], "composite": None}
+
+    def fill(self, path: str | None, painted: dict[str, Any] | None) -> tuple[Any, ...]:
+        """Before and after, the download, and the levels."""
+        with _messages():
+            if path is None:
+                raise PictureError("there is no photograph yet: upload or pick one")
+            content, layers = Path(path).read_bytes(), painted["layers"] if painted else []
+            filled = fill_painted(self._inpainter, content, layers, self._max_megapixels)
+        for message in filled.warned:
+            gr.Warning(message)
+        for old in self._made.iterdir():  # One at a time, and Gradio has copied the last one.
+            old.unlink()
+        file = self._made / f"{Path(path).stem}_filled.png"
+        file.write_bytes(filled.content)
+        before = np.where(filled.hole[..., None], np.uint8(255), filled.before)
+        return (
+            (_fitting(before), _fitting(filled.levels[-1])),
+            gr.DownloadButton(value=str(file), interactive=True),
+            gr.Gallery(_captioned(filled.levels), columns=len(filled.levels)),
+        )
+
+
+@contextmanager
+def _messages() -> Iterator[None]:
+    """Turns what a user can cause into a message on the page."""
+    try:
+        yield
+    except (PictureError, RuleError) as error:
+        raise gr.Error(_sentence(str(error)), print_exception=False) from error
+    except Exception as error:  # A photograph too large for the memory, for one.
+        raise gr.Error(_sentence(f"{type(error).__name__}: {error}")) from error
+
+
+def _sentence(text: str) -> str:
+    line = next((line for line in text.splitlines() if line.strip()), "unknown error")
+    return f"{line[0].upper()}{line[1:]}."
+
+
+def _fitting(rgb: np.ndarray) -> np.ndarray:
+    """Not larger than what is sent to look at."""
+    image = Image.fromarray(rgb)
+    image.thumbnail((_SHOWN, _SHOWN))
+    return np.asarray(image)
+
+
+def _captioned(levels: Sequence[np.ndarray]) -> list[tuple[np.ndarray, str]]:
+    """The levels as large as the result, with their pixels to be seen, and what they are."""
+    height, width = _fitting(levels[-1]).shape[:2]
+    pairs = []
+    for number, level in enumerate(levels):
+        nearest = level.shape[1] < width
+        method = Image.Resampling.NEAREST if nearest else Image.Resampling.LANCZOS
+        image = np.asarray(Image.fromarray(level).resize((width, height), method))
+        caption = f"Level {number}, {level.shape[1]} px wide"
+        if len(levels) > 1 and number in (0, len(levels) - 1):
+            caption += ": detail" if number else ": structure"
+        pairs.append((image, caption))
+    return pairs

@@ -1,0 +1,1 @@
+"""Trained models for others to run: TensorFlow Serving, ONNX, TensorFlow Lite."""

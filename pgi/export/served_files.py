@@ -1,0 +1,167 @@
+"""PNG and JPEG files to pixels and back, in a graph of TensorFlow's own ops.
+
+As `pgi.files` does it with Pillow, so far as ops exist for it; and an error names the element of
+the batch and the rule that it breaks. TensorFlow's decoders raise errors of their own, which name
+neither: a dataset that ignores errors catches them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from pgi.images import complete
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+
+
+class ServedFile(NamedTuple):
+    """A file's bytes, and what errors call it.
+
+    Attributes:
+        content: string `[]`.
+        name: string `[]`, such as "image_bytes[2]".
+    """
+
+    content: tf.Tensor
+    name: tf.Tensor
+
+
+def require(name: tf.Tensor, rule: str, holds: tf.Tensor, *got: tf.Tensor | str) -> tf.Operation:
+    """Fails a graph with "`name` must be `rule`, got `got`" unless `holds`.
+
+    The error is an `InvalidArgumentError`.
+
+    Args:
+        name: string `[]`.
+        rule: what is asked for.
+        holds: bool `[]`.
+        *got: strings `[]` and numbers `[]`, joined.
+    """
+    parts = [x if isinstance(x, str) or x.dtype == tf.string else tf.as_string(x) for x in got]
+    message = tf.strings.join([name, f" must be {rule}, got ", *parts])
+    return tf.debugging.Assert(holds, [message])
+
+
+def decode_image(file: ServedFile, max_megapixels: float) -> tf.Tensor:
+    """The pixels of a PNG or JPEG file of 8 bits per channel, as they are stored.
+
+    Args:
+        file: its channels are kept, but for a palette and CMYK, which become RGB (or RGBA).
+        max_megapixels: larger ones are refused by their header.
+
+    Returns:
+        uint8 `[H, W, C]`, C of 1 (grey), 2 (grey and alpha), 3 or 4.
+    """
+    return _decode(file, 0, max_megapixels, most_bits=8)
+
+
+def decode_mask(file: ServedFile, max_megapixels: float) -> tf.Tensor:
+    """The same as grey, uint8 `[H, W]`; of 16 bits the higher 8 count, alpha is dropped."""
+    return tf.squeeze(_decode(file, 1, max_megapixels, most_bits=16), 2)
+
+
+def rgb_of(pixels: tf.Tensor) -> tf.Tensor:
+    """uint8 `[H, W, C]` to what the network sees of it, `[H, W, 3]`."""
+    grey = tf.shape(pixels)[2] < 3
+    rgb = tf.cond(grey, lambda: tf.tile(pixels[..., :1], [1, 1, 3]), lambda: pixels[..., :3])
+    return tf.ensure_shape(rgb, [None, None, 3])
+
+
+def encode_filled(pixels: tf.Tensor, filled: tf.Tensor, hole: tf.Tensor) -> tf.Tensor:
+    """The file's pixels with its hole filled, as PNG of the same channels.
+
+    Alpha is kept. What is grey, or is grey wherever it is known, stays grey.
+
+    Args:
+        pixels: from `decode_image`.
+        filled: uint8 `[H, W, 3]`; only its hole is used.
+        hole: bool `[H, W]`.
+
+    Returns:
+        string `[]`.
+    """
+    red, green, blue = tf.unstack(rgb_of(pixels), axis=-1)
+    grey = tf.reduce_all(hole | ((red == green) & (green == blue)))
+    filled = tf.cond(
+        grey,
+        lambda: tf.tile(tf.image.rgb_to_grayscale(filled), [1, 1, 3]),
+        lambda: filled,
+    )
+    channels = tf.shape(pixels)[2]
+    colours = tf.where(channels < 3, 1, 3)
+    new = tf.concat([filled[..., :colours], pixels[..., colours:]], axis=-1)
+    return tf.io.encode_png(complete(pixels, new, tf.cast(hole, tf.float32)[..., None]))
+
+
+def _decode(file: ServedFile, channels: int, max_megapixels: float, most_bits: int) -> tf.Tensor:
+    content, name = file
+    png = _begins_with(content, _PNG)
+    length = tf.strings.length(content)
+    known = png | _begins_with(content, _JPEG)
+    with tf.control_dependencies(
+        [require(name, "a PNG or JPEG file", known, length, " bytes of something else")]
+    ):
+        header = _unless_damaged(lambda x: _header(x, png), content, tf.zeros([3], tf.int32))
+    height, width, bits = tf.unstack(header, num=3)
+    megapixels = tf.cast(height, tf.float32) * tf.cast(width, tf.float32) / 1e6
+    size = (tf.as_string(megapixels, precision=2), " (", width, " x ", height, ")")
+    with tf.control_dependencies(
+        [
+            require(name, "undamaged", height > 0, "a header that cannot be read"),
+            require(name, f"of at most {most_bits} bits per channel", bits <= most_bits, bits),
+            require(
+                name,
+                f"of at most {max_megapixels:g} megapixels",
+                megapixels <= max_megapixels,
+                *size,
+            ),
+        ]
+    ):
+        content = tf.identity(content)
+
+    def pixels(content: tf.Tensor) -> tf.Tensor:
+        return tf.cond(
+            png,
+            lambda: tf.io.decode_png(content, channels),
+            # The default is a faster transform, whose values are not those of other decoders.
+            lambda: tf.io.decode_jpeg(content, channels, dct_method="INTEGER_ACCURATE"),
+        )
+
+    empty = tf.zeros([0, 0, 1], tf.uint8)
+    decoded = _unless_damaged(pixels, content, empty)
+    got = "pixels that cannot be decoded"
+    with tf.control_dependencies([require(name, "undamaged", tf.size(decoded) > 0, got)]):
+        return tf.identity(decoded)
+
+
+def _begins_with(content: tf.Tensor, magic: bytes) -> tf.Tensor:
+    # Of a string that is too short, `substr` gives what there is.
+    return tf.strings.substr(content, 0, len(magic)) == magic
+
+
+def _header(content: tf.Tensor, png: tf.Tensor) -> tf.Tensor:
+    """Height, width and bits per channel, int32 `[3]`."""
+
+    def of_png() -> tf.Tensor:
+        sides = tf.io.decode_raw(tf.strings.substr(content, 16, 8), tf.int32, little_endian=False)
+        bits = tf.io.decode_raw(tf.strings.substr(content, 24, 1), tf.uint8)
+        return tf.concat([sides[::-1], tf.cast(bits, tf.int32)], axis=0)
+
+    def of_jpeg() -> tf.Tensor:
+        return tf.concat([tf.io.extract_jpeg_shape(content)[:2], [8]], axis=0)
+
+    return tf.ensure_shape(tf.cond(png, of_png, of_jpeg), [3])
+
+
+def _unless_damaged(
+    read: Callable[[tf.Tensor], tf.Tensor], content: tf.Tensor, otherwise: tf.Tensor
+) -> tf.Tensor:
+    """What is read from the content, or `otherwise` where that raises an error."""
+    results = tf.data.Dataset.from_tensors(content).map(read).ignore_errors(log_warning=False)
+    shape = tf.TensorShape([None] * otherwise.shape.rank)
+    otherwise = tf.raw_ops.PlaceholderWithDefault(input=otherwise, shape=shape)
+    return results.reduce(otherwise, lambda _, result: result)

@@ -1,0 +1,138 @@
+"""What is served: pixels or files in, their holes filled, the same out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from pgi.export.served_files import (
+    ServedFile,
+    decode_image,
+    decode_mask,
+    encode_filled,
+    require,
+    rgb_of,
+)
+from pgi.inference import Inpainter
+
+_FILES = tf.TensorSpec([None], tf.string)
+
+
+class ServedModel(tf.Module):
+    """An `Inpainter` as two functions of a graph, with the sub-generators' variables alone.
+
+    Each gives what the inpainter gives, to the bit, and refuses what it refuses; it does not warn.
+    Images of a batch are computed one after another, in the memory that one takes.
+
+    * `predict(image, mask)`: uint8 `[N, H, W, 3]` and uint8 `[N, H, W, 1]`, above 127 = hole, to
+      `{"image"}`, uint8 `[N, H, W, 3]`.
+    * `serving_default(image_bytes, mask_bytes)`: string `[N]`, PNG or JPEG files of any sizes, to
+      `{"image_bytes"}`, string `[N]`, PNG files of the same sizes and channels. Pixels are taken as
+      they are stored: an orientation in EXIF is not applied, to image or mask.
+
+    Args:
+        inpainter: its model's variables are shared.
+        max_megapixels: larger files are refused.
+
+    Raises:
+        InvalidArgumentError: in a call, an element breaks a rule; the message names its index, the
+            rule and the value. Nothing is returned for the rest of the batch either.
+
+    Source: ours. Departs from it: nothing.
+    """
+
+    def __init__(self, inpainter: Inpainter, max_megapixels: float = 64.0) -> None:
+        super().__init__()
+        self._variables = inpainter.model.generator_variables
+        # One function for both, so that the graph holds the networks once.
+        self._fill_hole = tf.function(
+            inpainter.fill_tensors,
+            input_signature=[
+                tf.TensorSpec([None, None, 3], tf.uint8),
+                tf.TensorSpec([None, None], tf.bool),
+            ],
+            autograph=False,
+        )
+        self._max_megapixels = max_megapixels
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, None, 3], tf.uint8, "image"),
+            tf.TensorSpec([None, None, None, 1], tf.uint8, "mask"),
+        ],
+        autograph=False,
+    )
+    def predict(self, image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        sizes, mask_sizes = tf.shape(image)[:3], tf.shape(mask)[:3]
+        same = tf.reduce_all(sizes == mask_sizes)
+        rule, got = "of the image's [N, H, W]", tf.strings.format("{}", mask_sizes)
+        expected = tf.strings.format(" where the image has {}", sizes)
+        with tf.control_dependencies([require(tf.constant("mask"), rule, same, got, expected)]):
+            numbers = tf.range(sizes[0])
+
+        def fill(element: tuple[tf.Tensor, ...]) -> tf.Tensor:
+            number, pixels, grey = element
+            return self._fill(pixels, _hole(grey[..., 0], _element("mask", number)))
+
+        result = tf.TensorSpec([None, None, 3], tf.uint8)
+        return {"image": _one_by_one(fill, (numbers, image, mask), result)}
+
+    @tf.function(input_signature=[_FILES, _FILES], autograph=False)
+    def serving_default(
+        self, image_bytes: tf.Tensor, mask_bytes: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        count, masks = tf.size(image_bytes), tf.size(mask_bytes)
+        name, rule = tf.constant("mask_bytes"), "as many as image_bytes"
+        got = (masks, " for ", count)
+        with tf.control_dependencies([require(name, rule, count == masks, *got)]):
+            numbers = tf.range(count)
+
+        def fill(element: tuple[tf.Tensor, ...]) -> tf.Tensor:
+            number, image_file, mask_file = element
+            image_name, mask_name = (_element(x, number) for x in ("image_bytes", "mask_bytes"))
+            pixels = decode_image(ServedFile(image_file, image_name), self._max_megapixels)
+            grey = decode_mask(ServedFile(mask_file, mask_name), self._max_megapixels)
+            same = tf.reduce_all(tf.shape(pixels)[:2] == tf.shape(grey))
+            sides = *_sides(grey), " where the image has ", *_sides(pixels)
+            with tf.control_dependencies([require(mask_name, "of the image's size", same, *sides)]):
+                hole = _hole(grey, mask_name)
+            return encode_filled(pixels, self._fill(rgb_of(pixels), hole), hole)
+
+        elements = (numbers, image_bytes, mask_bytes)
+        return {"image_bytes": _one_by_one(fill, elements, tf.TensorSpec([], tf.string))}
+
+    def _fill(self, image: tf.Tensor, hole: tf.Tensor) -> tf.Tensor:
+        filled = tf.cond(tf.reduce_any(hole), lambda: self._fill_hole(image, hole), lambda: image)
+        return tf.ensure_shape(filled, [None, None, 3])
+
+
+def _hole(grey: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
+    """uint8 `[H, W]` to bool, by the rules of `pgi.images.as_hole` and of `Inpainter`."""
+    hole = grey > 127
+    scale = "of 0 to 255, where above 127 is hole"
+    known = "less than all hole: what is known is filled in from"
+    with tf.control_dependencies(
+        [
+            require(name, scale, tf.reduce_max(grey) != 1, "a maximum of 1"),
+            require(name, known, tf.logical_not(tf.reduce_all(hole)), "all hole"),
+        ]
+    ):
+        return tf.identity(hole)
+
+
+def _sides(pixels: tf.Tensor) -> tuple[tf.Tensor | str, ...]:
+    size = tf.shape(pixels)
+    return size[1], " x ", size[0]
+
+
+def _element(name: str, number: tf.Tensor) -> tf.Tensor:
+    return tf.strings.join([f"{name}[", tf.as_string(number), "]"])
+
+
+def _one_by_one(
+    fn: Callable[[tuple[tf.Tensor, ...]], tf.Tensor],
+    elements: tuple[tf.Tensor, ...],
+    result: tf.TensorSpec,
+) -> tf.Tensor:
+    return tf.map_fn(fn, elements, fn_output_signature=result, parallel_iterations=1)

@@ -1,0 +1,70 @@
+"""A card says what its run folder says, and nothing of another checkpoint's."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.datasets import PREPARED
+from pgi.config import DataConfig
+from pgi.evaluation import results
+from pgi.evaluation.methods import Trained
+from pgi.export.model_card import LICENCES, licence, model_card
+from pgi.run_folder import RunFolder
+from tests.tiny_run import CONFIG, write_run
+
+L1 = (0.25, 0.5, 0.125)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    write_run(path)
+    RunFolder(path).append_metrics(
+        1, {"validation/hole_l1": 0.111, "validation/mean_colour_hole_l1": 0.222}
+    )
+    score = results.Score("crops", "center", "masks", "standard", {"l1": L1})
+    evaluation = results.Evaluation(
+        "tiny", "tiny", "trained", run=Trained(path).run, scores=[score]
+    )
+    names = ["a", "b", "c"]
+    crops = results.CropList("photos", 128, "random", names, [(0, 0, 8, 8)] * 3, "crops", "pixels")
+    folder = path / "evaluation"
+    folder.mkdir()
+    results.write(folder / "results.json", results.Results({"crops": crops}, [evaluation]))
+    return path
+
+
+def test_metrics_are_those_of_the_checkpoint_with_their_protocol(run):
+    newest = model_card(run / "checkpoints" / "step-2", "tiny", 64.0)
+    row = next(line for line in newest.splitlines() if line.startswith("| standard"))
+    assert row.startswith(f"| standard | photos, 128 px | center | l1 | {np.mean(L1):.4g} |")
+    assert row.endswith("| 3 |") and "no validation of this step" in newest
+    older = model_card(run / "checkpoints" / "step-1", "tiny", 64.0)
+    assert "| standard" not in older and "measured nothing of this checkpoint" in older
+    assert "0.111 (filling with the mean colour: 0.222)" in older
+
+
+def test_it_names_masks_steps_and_limits(run):
+    card = model_card(run / "checkpoints" / "step-2", "served", 12.0)
+    assert card.startswith("# served\n") and "Levels of 8, 16 px, width 4" in card
+    assert "Steps: 2, of 4 images each" in card and "trained for 2 steps only" in card
+    assert "12 to 40 px wide at 256 px, scaled with the side" in card
+    assert "up to 12 megapixels" in card
+
+
+def test_every_dataset_that_can_be_trained_on_by_name_has_its_licence():
+    assert set(LICENCES) == {"samples", *PREPARED}
+    assert licence("places2/256") == licence("tfds:places2") == LICENCES["places2"]
+    for own in ("folder:/photos", "flist:photos", "tfds:beans"):
+        assert "Not known" in licence(own)
+
+
+def test_the_run_s_own_dataset_is_named(tmp_path):
+    other = dataclasses.replace(CONFIG, data=DataConfig(dataset="folder:/holidays"))
+    RunFolder(tmp_path / "run").begin(other, {"train": [1234, "x"], "validation": [5, "y"]})
+    card = model_card(tmp_path / "run" / "checkpoints" / "step-3", "a", 64.0)
+    assert "`folder:/holidays`, 1,234 images, 5 held out" in card and "Not known" in card

@@ -1,0 +1,321 @@
+"""What an export leaves on disk, and that other runtimes than this package run it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf import text_format
+from PIL import Image
+from tensorflow import keras
+from tensorflow_serving.apis import (
+    predict_pb2,
+    prediction_log_pb2,
+    prediction_service_pb2_grpc,
+)
+from tensorflow_serving.config import model_server_config_pb2
+
+import pgi
+from pgi.export import saved_model, warmup
+from pgi.export.errors import ExportError
+from pgi.export.saved_model import export_saved_model
+from pgi.inference import Inpainter
+from pgi.rules import RuleError
+from pgi.run_folder import RunFolderError
+from tests.tiny_run import write_run
+
+LIBRARIES = Path(tf.sysconfig.get_lib())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    write_run(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory) -> Path:
+    """Made under another policy than float32."""
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        return export_saved_model(run, tmp_path_factory.mktemp("export") / "tiny")
+    finally:
+        assert keras.mixed_precision.global_policy().name == "mixed_bfloat16"
+        keras.mixed_precision.set_global_policy(before)
+
+
+@pytest.fixture(scope="module")
+def inpainter(run) -> Inpainter:
+    return pgi.load(run)
+
+
+@pytest.fixture
+def without_graph(monkeypatch) -> None:
+    """For what does not look at the SavedModel, whose tracing takes long."""
+    monkeypatch.setattr(saved_model, "save", lambda _, folder: folder.mkdir())
+
+
+def example(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    image = np.random.default_rng(height).integers(0, 256, [height, width, 3], np.uint8)
+    mask = np.zeros([height, width], np.uint8)
+    mask[height // 3 : height // 2 + 1, width // 4 : width // 2 + 1] = 255
+    return image, mask
+
+
+def test_an_export_gives_what_the_run_gives_to_the_bit(inpainter, exported):
+    loaded = pgi.load(exported)
+    for size in ((48, 64), (33, 51), (128, 20)):
+        np.testing.assert_array_equal(loaded(*example(*size)), inpainter(*example(*size)))
+
+
+def test_the_newest_version_of_a_folder_is_loaded(inpainter, exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "10")
+    (tmp_path / "9").mkdir()
+    (tmp_path / "9" / "saved_model.pb").write_bytes(b"damaged")
+    (tmp_path / "11").mkdir()  # Such as a copy that has just begun.
+    image, mask = example(20, 20)
+    np.testing.assert_array_equal(pgi.load(tmp_path)(image, mask), inpainter(image, mask))
+
+
+def test_an_export_has_no_levels_to_show(exported):
+    with pytest.raises(RuleError, match="levels must be asked of a run folder or a checkpoint"):
+        pgi.load(exported).every_level(*example(20, 20))
+
+
+def test_a_damaged_export_is_one_message(exported, tmp_path):
+    copy = shutil.copytree(exported, tmp_path / "1")
+    (copy / "saved_model.pb").write_bytes(b"nothing")
+    with pytest.raises(RunFolderError, match="1 is no SavedModel of pgi, or damaged"):
+        pgi.load(copy)
+
+
+def test_it_holds_the_generators_in_float32_and_no_op_of_python(inpainter, exported):
+    saved = tf.saved_model.load(str(exported))
+    variables = [*saved.signatures["predict"].variables]
+    assert len(variables) == len(inpainter.model.generator_variables)
+    assert {variable.dtype for variable in variables} == {tf.float32}
+    graph = saved.signatures["serving_default"].graph.as_graph_def()
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    ops = {node.op for node in nodes}
+    assert "DecodePng" in ops and not {op for op in ops if "Py" in op or "Addons" in op}
+
+
+def test_the_warm_up_requests_run_through_the_signatures(exported):
+    saved = tf.saved_model.load(str(exported))
+    file = exported / "assets.extra" / "tf_serving_warmup_requests"
+    seen = []
+    for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        assert request.model_spec.name == "tiny"
+        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        signature = saved.signatures[request.model_spec.signature_name]
+        (result,) = signature(**{k: tf.constant(v) for k, v in inputs.items()}).values()
+        seen.append((request.model_spec.signature_name, len(result)))
+    assert seen == [("serving_default", 1), ("serving_default", 2), ("predict", 1)]
+
+
+def test_the_servers_files_name_the_model_and_stay_as_they_are(
+    run, exported, tmp_path, without_graph
+):
+    text = (exported.parent / "models.config").read_text()
+    (model,) = text_format.Parse(
+        text, model_server_config_pb2.ModelServerConfig()
+    ).model_config_list.config
+    assert (model.name, model.base_path) == ("tiny", "/models/tiny")
+    base = shutil.copytree(exported.parent, tmp_path / "tiny")
+    (base / "batching.config").write_text("mine")
+    assert export_saved_model(run / "checkpoints" / "step-1", base) == base / "2"
+    assert (base / "batching.config").read_text() == "mine"
+    assert "Steps: 1," in (base / "2" / "MODEL_CARD.md").read_text()
+
+
+def test_the_card_says_of_what_it_was_made(exported):
+    card = (exported / "MODEL_CARD.md").read_text()
+    for words in ("`step-2`", "Steps: 2,", "`samples`", "scikit-image", "what it fills in is inv"):
+        assert words.lower() in card.lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "message"),
+    [
+        ("tiny", 0, "version must be a positive number, got 0"),
+        ("tiny", 1, "version must be a new one, got 1: "),
+        ("a b", None, "name must have letters, digits .* got 'a b'"),
+    ],
+)
+def test_refuses_what_would_not_be_served(run, exported, tmp_path, name, version, message):
+    base = shutil.copytree(exported.parent, tmp_path / name)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ExportError, match=message):
+        export_saved_model(run, base, version)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_failed_export_leaves_nothing_and_no_version_is_seen_before_it_is_whole(
+    run, tmp_path, monkeypatch, without_graph
+):
+    def fail(*_):
+        assert not [x for x in (tmp_path / "tiny").iterdir() if x.name.isdecimal()]
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(warmup, "write", fail)
+    with pytest.raises(OSError, match="no space left"):
+        export_saved_model(run, tmp_path / "tiny")
+    assert not list((tmp_path / "tiny").iterdir())
+
+
+def test_an_export_that_another_overtakes_leaves_the_others(
+    run, tmp_path, monkeypatch, without_graph
+):
+    other = tmp_path / "tiny" / "1" / "saved_model.pb"
+
+    def overtake(*_):
+        other.parent.mkdir()
+        other.write_bytes(b"another's")
+
+    monkeypatch.setattr(warmup, "write", overtake)
+    with pytest.raises(ExportError, match="version 1 could not be put in place"):
+        export_saved_model(run, tmp_path / "tiny")
+    assert other.read_bytes() == b"another's" and list(other.parent.iterdir()) == [other]
+    assert not [x for x in other.parents[1].iterdir() if x.name.startswith(".")]
+
+
+def test_a_missing_package_is_named(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    with pytest.raises(ExportError, match=r"pip install \"pgi\[serving\]\""):
+        export_saved_model(run, tmp_path / "tiny")
+    assert not list(tmp_path.iterdir())
+
+
+# Other runtimes
+
+
+def write_example(folder: Path) -> tuple[Path, Path]:
+    image, mask = example(45, 50)
+    Image.fromarray(image).save(folder / "image.png")
+    Image.fromarray(mask).save(folder / "mask.png")
+    return folder / "image.png", folder / "mask.png"
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_tensorflows_cpp_library_loads_and_runs_it(inpainter, exported, tmp_path):
+    program, source = tmp_path / "serve", Path(__file__).with_name("serve.cc")
+    subprocess.run(
+        [
+            *("g++", "-O0", str(source), "-o", str(program), "-Wl,--no-as-needed"),
+            *tf.sysconfig.get_compile_flags(),
+            *tf.sysconfig.get_link_flags(),
+            *("-l:libtensorflow_cc.so.2", f"-Wl,-rpath,{LIBRARIES}"),
+        ],
+        check=True,
+    )
+    image, mask = write_example(tmp_path)
+    command = [str(program), str(exported)]
+    output = tmp_path / "filled.png"
+    subprocess.run([*command, str(image), str(mask), str(output)], check=True)
+    np.testing.assert_array_equal(np.asarray(Image.open(output)), inpainter(*example(45, 50)))
+    failed = subprocess.run(
+        [*command, str(source), str(mask), str(output)], capture_output=True, text=True
+    )
+    assert failed.returncode == 1 and "image_bytes[0] must be a PNG or JPEG" in failed.stderr
+
+
+def test_the_command_line_of_tensorflow_runs_it(inpainter, exported, tmp_path):
+    program = [str(Path(sys.executable).with_name("saved_model_cli"))]
+    place = ["--dir", str(exported), "--tag_set", "serve", "--signature_def", "predict"]
+    extra = exported / "assets.extra"
+    inputs = f"image={extra / 'image.npy'};mask={extra / 'mask.npy'}"
+    subprocess.run(
+        [*program, "run", *place, "--inputs", inputs, "--outdir", str(tmp_path)], check=True
+    )
+    image, mask = np.load(extra / "image.npy"), np.load(extra / "mask.npy")
+    result = np.load(tmp_path / "image.npy")
+    np.testing.assert_array_equal(result, inpainter(image, mask))
+
+
+class StandIn(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Answers as TensorFlow Serving does, so far as the client in the README can tell."""
+
+    def __init__(self, exported: Path) -> None:
+        self.saved, self.name = tf.saved_model.load(str(exported)), exported.parent.name
+
+    def Predict(self, request, context):
+        assert request.model_spec.name == self.name
+        signature = self.saved.signatures[request.model_spec.signature_name or "serving_default"]
+        inputs = {k: tf.constant(tf.make_ndarray(v)) for k, v in request.inputs.items()}
+        response = predict_pb2.PredictResponse()
+        for name, value in signature(**inputs).items():
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(value.numpy()))
+        return response
+
+
+def test_the_readmes_client_gets_its_hole_filled(inpainter, exported, tmp_path, monkeypatch):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (client,) = (x for x in re.findall(r"```python\n(.*?)```", readme, re.S) if "grpc" in x)
+    base = tmp_path / "small_samples"
+    server = grpc.server(ThreadPoolExecutor(1))
+    add = prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server
+    add(StandIn(shutil.copytree(exported, base / "1")), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    image, mask = write_example(tmp_path)
+    image.rename(tmp_path / "cat.jpg")
+    mask.rename(tmp_path / "hole.png")
+    monkeypatch.chdir(tmp_path)
+    try:
+        exec(client.replace("localhost:8500", f"127.0.0.1:{port}"), {})
+    finally:
+        server.stop(None)
+    result = np.asarray(Image.open("filled.png"))
+    np.testing.assert_array_equal(result, inpainter(*example(45, 50)))
+
+
+BARE = """
+import sys, json, numpy as np, tensorflow as tf
+assert not [x for x in sys.modules if x.startswith(("pgi", "tensorflow_addons"))]
+saved = tf.saved_model.load(sys.argv[1])
+files = [tf.constant([open(x, "rb").read()]) for x in sys.argv[2:4]]
+png = saved.signatures["serving_default"](image_bytes=files[0], mask_bytes=files[1])
+open(sys.argv[4], "wb").write(png["image_bytes"].numpy()[0])
+print(tf.__version__)
+"""
+
+
+def run_bare(python: Path, exported: Path, folder: Path) -> tuple[str, np.ndarray]:
+    output = folder / "filled.png"
+    files = [str(x) for x in (exported, *write_example(folder), output)]
+    # From another folder, where this package cannot be imported by its place.
+    command = [str(python), "-c", BARE, *files]
+    done = subprocess.run(command, check=True, cwd=folder, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip(), np.asarray(Image.open(output))
+
+
+def test_a_bare_tensorflow_runs_it_without_this_package(inpainter, exported, tmp_path):
+    _, result = run_bare(Path(sys.executable), exported, tmp_path)
+    np.testing.assert_array_equal(result, inpainter(*example(45, 50)))
+
+
+@pytest.mark.slow
+def test_the_latest_tensorflow_runs_it(run, tmp_path):
+    # Not of step 2, whose grown weights enlarge the last bit of a float to any size.
+    checkpoint = run / "checkpoints" / "step-1"
+    exported = export_saved_model(checkpoint, tmp_path / "tiny")
+    venv.create(tmp_path / "latest", with_pip=True)
+    python = tmp_path / "latest" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "-q", "-U", "tensorflow-cpu"], check=True)
+    version, result = run_bare(python, exported, tmp_path)
+    assert tuple(map(int, version.split(".")[:2])) > (2, 15)
+    image, mask = example(45, 50)
+    assert abs(result.astype(int) - pgi.load(checkpoint)(image, mask)).max() <= 1
+    np.testing.assert_array_equal(result[mask == 0], image[mask == 0])
