@@ -169,7 +169,6 @@ def _define_export(export: argparse.ArgumentParser) -> None:
     add(
         "--max-megapixels",
         type=_megapixels,
-        default=64.0,
         metavar="N",
         help="a SavedModel refuses larger files; default 64",
     )
@@ -186,7 +185,7 @@ def _define_demo(demo: argparse.ArgumentParser) -> None:
     add = demo.add_argument
     add("--model", required=True, type=_path, metavar="RUN", help=_MODEL_HELP)
     add("--host", default="127.0.0.1", help="default 127.0.0.1: this machine alone")
-    add("--port", type=int, default=7860, help="default 7860")
+    add("--port", type=_port, default=7860, help="default 7860")
     add(
         "--max-megapixels",
         type=_megapixels,
@@ -205,6 +204,12 @@ def _megapixels(text: str) -> float:
         if float(text) > 0:
             return float(text)
     raise argparse.ArgumentTypeError(f"must be a positive number, got {text}")
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and 0 < int(text) < 2**16:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be from 1 to 65535, got {text}")
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -241,14 +246,19 @@ def _export(arguments: argparse.Namespace) -> int:
     from pgi import inference  # As in `_load`.
     from pgi.export.saved_model import export_saved_model, load_float32
 
-    for option, format in (("size", "tflite"), ("version", "saved_model")):
+    for option, format in (
+        ("size", "tflite"),
+        ("version", "saved_model"),
+        ("max_megapixels", "saved_model"),
+    ):
         if getattr(arguments, option) is not None and arguments.format != format:
-            raise RuleError(f"--{option} is for --format={format}, got {arguments.format}")
+            flag = option.replace("_", "-")
+            raise RuleError(f"--{flag} is for --format={format}, got {arguments.format}")
     checkpoint = inference.find_checkpoint(arguments.run_folder)
     name = checkpoint.parent.parent.resolve().name
     output = arguments.output or Path("export", name + _SUFFIXES[arguments.format])
     if arguments.format == "saved_model":
-        limit = arguments.max_megapixels
+        limit = arguments.max_megapixels or 64.0
         output = export_saved_model(checkpoint, output, arguments.version, limit)
     else:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,8 @@ try:
     import gradio as gr
 except ImportError as error:
     raise ImportError(
-        'pgi demo needs Gradio, which needs Python 3.10: pip install "pgi[demo]"'
+        "pgi demo needs Gradio, which needs Python 3.10: "
+        'pip install -c constraints.txt -e ".[demo]"'
     ) from error
 
 # Longest side of what the browser is sent to look at. Files are always of full size.

@@ -317,7 +317,30 @@ def test_what_cannot_be_exported_is_one_line(exporters, capsys):
     with pytest.raises(SystemExit):
         main(["export", "--run", "runs/tiny", "--size=24"])
     assert "must be HEIGHTxWIDTH in pixels, such as 512x512, got 24" in capsys.readouterr().err
-    for options in (["--size=8x8"], ["--format=onnx", "--version=1"]):
+    for options in (
+        ["--size=8x8"],
+        ["--format=onnx", "--version=1"],
+        ["--format=tflite", "--max-megapixels=1"],
+    ):
         assert main(["export", "--run", "runs/tiny", *options]) == 2
         assert "is for --format" in capsys.readouterr().err
     assert not exporters
+
+
+def test_a_page_is_served_for_the_model_that_is_named(model, monkeypatch, capsys):
+    demo, pages = pytest.importorskip("pgi.demo"), []
+    monkeypatch.setattr(demo, "launch", lambda *arguments: pages.append(arguments))
+    assert main(["demo", "--model", "run", "--port", "7000"]) == 0
+    assert model.loaded == [Path("run")] and pages[0][1:] == ("127.0.0.1", 7000)
+    with pytest.raises(SystemExit):
+        main(["demo", "--model", "run", "--port", "70000"])
+    assert "must be from 1 to 65535, got 70000" in capsys.readouterr().err
+
+
+def test_a_missing_gradio_is_said_before_a_model_is_loaded(model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.delitem(sys.modules, "pgi.demo", raising=False)
+    monkeypatch.delattr(pgi, "demo", raising=False)
+    assert main(["demo", "--model", "run"]) == 2
+    assert capsys.readouterr().err.startswith("pgi demo: error: pgi demo needs Gradio")
+    assert not model.loaded

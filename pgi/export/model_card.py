@@ -65,6 +65,7 @@ def model_card(checkpoint: Path, name: str, max_megapixels: float) -> str:
 
     Raises:
         RunFolderError: the run's config cannot be read.
+        RuleError: its evaluation cannot.
     """
     run = RunFolder(checkpoint.parent.parent)
     config, description = run.read_config(), run.read_description()
@@ -191,7 +192,8 @@ def _limits(config: ExperimentConfig, step: int | None, max_megapixels: float) -
     yield "- What it fills in is invented. It is no evidence of what was there."
     yield (
         f"- Files: PNG or JPEG of 8 bits per channel, up to {max_megapixels:g} megapixels. An "
-        "orientation in EXIF is not applied; of an animated PNG the first picture counts. The "
+        "orientation in EXIF is not applied; of an animated PNG the first picture counts; a "
+        "single transparent colour, without an alpha channel, becomes opaque. The "
         "result is PNG, without EXIF and colour profile."
     )
     yield (

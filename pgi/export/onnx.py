@@ -71,7 +71,9 @@ def _require_packages() -> None:
         for name in ("onnx", "onnxruntime", "tf2onnx"):
             importlib.import_module(name)
     except ImportError as error:
-        message = f'ONNX needs the extra [onnx]: pip install "pgi[onnx]" ({error})'
+        message = (
+            f'ONNX needs the extra [onnx]: pip install -c constraints.txt -e ".[onnx]" ({error})'
+        )
         raise ExportError(message) from error
 
 

@@ -11,10 +11,11 @@ BASE/VERSION/             the SavedModel
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from tensorflow import keras
 from pgi.export import server_files, warmup
 from pgi.export.errors import ExportError
 from pgi.export.model_card import model_card
+from pgi.export.portable import explained
 from pgi.export.served_model import ServedModel
 from pgi.inference import Inpainter, find_checkpoint, load
 from pgi.run_folder import write_atomically
@@ -49,18 +51,20 @@ def export_saved_model(
 
     Raises:
         RunFolderError: there is no run or no checkpoint, or the checkpoint does not fit.
-        ExportError: the version exists or is no positive number, or TensorFlow Serving's Python
-            package is missing.
+        ExportError: the version exists or is no positive number, the folder's name is no model's,
+            TensorFlow Serving's Python package is missing, or writing fails.
+        RuleError: the run's evaluation, which the model card tells of, cannot be read.
 
     Source: ours. Departs from it: nothing.
     """
     if version is not None and version < 1:
         raise ExportError(f"version must be a positive number, got {version}")
-    base, checkpoint = Path(base).absolute(), find_checkpoint(run)
+    base, checkpoint = Path(os.path.abspath(base)), find_checkpoint(run)
     if not re.fullmatch(r"[\w.-]+", base.name):
         rule = "letters, digits and any of _.- only, since it is the model's name"
         raise ExportError(f"the folder's name must have {rule}, got {base.name!r}")
     protos = warmup.serving_protos()
+    card = model_card(checkpoint, base.name, max_megapixels)
     inpainter = load_float32(checkpoint)
     base.mkdir(parents=True, exist_ok=True)
     version = version or 1 + max(
@@ -71,25 +75,28 @@ def export_saved_model(
         raise ExportError(f"version must be a new one, got {version}: {target} exists")
     with tempfile.TemporaryDirectory(dir=base, prefix=".export-") as parts:
         folder = Path(parts) / "model"
-        save(ServedModel(inpainter, max_megapixels), folder)
-        (folder / "MODEL_CARD.md").write_text(
-            model_card(checkpoint, base.name, max_megapixels), encoding="utf-8"
-        )
-        extra = folder / "assets.extra"
-        extra.mkdir()
-        side = inpainter.model.levels[-1]
-        warmup.write(extra / "tf_serving_warmup_requests", base.name, side, protos)
-        image, mask = warmup.example(side, side)
-        np.save(extra / "image.npy", image[None])
-        np.save(extra / "mask.npy", mask[None, :, :, None])
-        for name, content in server_files.contents(base.name).items():
-            if not (base / name).exists():
-                write_atomically(base / name, content.encode())
+        with explained("the SavedModel could not be written"):
+            save(ServedModel(inpainter, max_megapixels), folder)
+            (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+            _write_extra(folder / "assets.extra", base.name, inpainter.model.levels[-1], protos)
         try:
             folder.rename(target)
         except OSError as error:  # Another export was sooner.
             raise ExportError(f"version {version} could not be put in place: {error}") from error
+    for name, content in server_files.contents(base.name).items():
+        # Another export, that writes the same, may be at the same place.
+        with contextlib.suppress(FileNotFoundError):
+            if not (base / name).exists():
+                write_atomically(base / name, content.encode())
     return target
+
+
+def _write_extra(extra: Path, name: str, side: int, protos: warmup.ServingProtos) -> None:
+    extra.mkdir()
+    warmup.write(extra / "tf_serving_warmup_requests", name, side, protos)
+    image, mask = warmup.example(side, side)
+    np.save(extra / "image.npy", image[None])
+    np.save(extra / "mask.npy", mask[None, :, :, None])
 
 
 def load_float32(path: str | Path) -> Inpainter:
@@ -107,7 +114,7 @@ def save(model: ServedModel, folder: Path) -> None:
         tf.saved_model.save(model, str(folder), signatures, options)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _float32_policy() -> Iterator[None]:
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("float32")

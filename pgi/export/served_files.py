@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from pgi.images import complete
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+# With the chunk that comes first: the size that is read behind it is then the one that is decoded.
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _JPEG = b"\xff\xd8\xff"
 
 
@@ -50,7 +51,8 @@ def decode_image(file: ServedFile, max_megapixels: float) -> tf.Tensor:
     """The pixels of a PNG or JPEG file of 8 bits per channel, as they are stored.
 
     Args:
-        file: its channels are kept, but for a palette and CMYK, which become RGB (or RGBA).
+        file: its channels are kept, but for a palette and CMYK, which become RGB (or RGBA). A
+            single transparent colour of RGB or grey counts as opaque.
         max_megapixels: larger ones are refused by their header.
 
     Returns:

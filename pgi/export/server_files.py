@@ -18,7 +18,8 @@ _BATCHING = """\
 # tensorflow_model_server --enable_batching --batching_parameters_file.
 # Images are computed one after another, so a batch is no faster than its images. What these bounds
 # give is bounded memory: one batch at a time computes, and a full queue refuses. Requests that come
-# together share a batch, and an element that is refused fails all of it.
+# together share a batch: an element that is refused fails all of it, a request may have 8 images at
+# most, and those of the signature "predict" must then be of one size.
 max_batch_size { value: 8 }
 batch_timeout_micros { value: 0 }
 num_batch_threads { value: 1 }

@@ -34,7 +34,7 @@ def serving_protos() -> ServingProtos:
     except ImportError as error:
         raise ExportError(
             "a SavedModel's warm-up file needs tensorflow-serving-api, the extra [serving]: "
-            f'pip install "pgi[serving]" ({error})'
+            f'pip install -c constraints.txt -e ".[serving]" ({error})'
         ) from error
     return ServingProtos(predict_pb2, prediction_log_pb2)
 

@@ -227,7 +227,7 @@ def test_a_missing_package_names_the_extra(
     model: PyramidGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ExportError, match=r'extra \[onnx\]: pip install "pgi\[onnx\]"'):
+    with pytest.raises(ExportError, match=r'extra \[onnx\]: pip install .* "\.\[onnx\]"'):
         export_onnx(model, tmp_path / "none.onnx")
 
 

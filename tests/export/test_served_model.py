@@ -125,7 +125,7 @@ def test_masks_of_every_kind_mean_the_same(served, inpainter, mask):
 
 
 IMAGE, MASK = encoded(pixels(24, 32)), encoded(hole(24, 32))
-JPEG = encoded(pixels(24, 32), "JPEG")
+JPEG, LARGE = encoded(pixels(24, 32), "JPEG"), encoded(pixels(200, 300))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,13 @@ JPEG = encoded(pixels(24, 32), "JPEG")
             "image_bytes[1] must be of at most 8 bits per channel, got 16",
         ),
         (
-            encoded(pixels(200, 300)),
+            # A chunk that decoders skip, in the place of the header: it says 1 x 1.
+            LARGE[:8] + b"\0\0\0\x0dabCd" + b"\0\0\0\1" * 2 + b"\x08\2\0\0\0????" + LARGE[8:],
+            MASK,
+            "image_bytes[1] must be a PNG or JPEG file, got ",
+        ),
+        (
+            LARGE,
             MASK,
             "image_bytes[1] must be of at most 0.01 megapixels, got 0.06 (300 x 200)",
         ),
@@ -163,6 +169,7 @@ JPEG = encoded(pixels(24, 32), "JPEG")
         "cut PNG",
         "cut JPEG",
         "16 bits",
+        "too large, and says otherwise",
         "too large",
         "sizes differ",
         "0 and 1",
