@@ -146,9 +146,7 @@ def build(
         ).then(actions.show, photograph, editor)
         # The editor's bin takes the photograph away, too.
         editor.clear(actions.show, photograph, editor, show_progress="hidden")
-        filling = button.click(actions.fill, [photograph, editor], outputs, show_progress_on=slider)
-        # What is still being filled would be shown under the new one.
-        photograph.change(None, cancels=[filling])
+        button.click(actions.fill, [photograph, editor], outputs, show_progress_on=slider)
     page.queue(default_concurrency_limit=1, max_size=_WAITING)
     return page
 

@@ -298,19 +298,3 @@ def test_a_busy_page_queues(browser: Any, tmp_path: Path) -> None:
                 "Level 0, 160 px wide"
             )
     assert slow.most == 1
-
-
-def test_another_photograph_gets_no_result_of_the_one_before(browser: Any, tmp_path: Path) -> None:
-    slow = Slow()
-    Image.fromarray(framed_noise(120, 160)).save(tmp_path / "cat.png")
-    with served(slow) as address, opened(browser, address) as tab:
-        upload(tab, tmp_path / "cat.png")
-        stroke(tab, settled_frame(tab))
-        tab.locator("#fill").click()
-        assert slow.begun.wait(30)
-        tab.locator("#samples button").first.click()
-        tab.locator("#photograph", has_text="chelsea").wait_for()
-        slow.may_end.set()
-        tab.wait_for_timeout(5000)  # For what may come late.
-        assert tab.locator("#download:not([disabled])").count() == 0
-        assert tab.locator("#levels .caption-label").count() == 0
