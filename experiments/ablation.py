@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import tensorflow as tf
 from absl import flags
 from tensorflow import keras
 
@@ -52,7 +51,7 @@ def train(config: ExperimentConfig, sources: tuple[ImageSource, ImageSource], fo
         RunFolderError: the folder holds another run, or more steps than are asked for.
     """
     held = RunFolder(folder)
-    taken = steps_of(tf.train.latest_checkpoint(str(held.checkpoints)))
+    taken = steps_of(held.newest_checkpoint())
     if taken > config.train.steps:
         raise RunFolderError(
             f"{folder} must hold at most the {config.train.steps:,} steps that are compared, got "

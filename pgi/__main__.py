@@ -298,7 +298,9 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _load(run: Path) -> Fill:
     from pgi import load  # Only now: TensorFlow takes seconds, and nothing above needs it.
 
-    return load(run)
+    inpainter = load(run)
+    print(f"weights: {inpainter.origin}", file=sys.stderr)
+    return inpainter
 
 
 if __name__ == "__main__":

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_addons as tfa
+from absl import logging
 from tensorflow import keras
 
 from pgi import images, sheets
+from pgi.checkpoints import BEST_BY, Checkpoints
 from pgi.layers.resize import double_nearest
-from pgi.run_folder import RunFolder, write_atomically
+from pgi.run_folder import RunFolder
 
 Logs = dict[str, float]
 
@@ -32,15 +35,48 @@ class NonFiniteLossError(ArithmeticError):
         self.step, self.reason = step, reason
 
 
-class TotalSteps(keras.callbacks.Callback):
-    """Stops once the generators' optimiser has taken so many steps, over all runs."""
+class Watching(keras.callbacks.Callback):
+    """Sees the losses without fetching them from the device at every step, and counts the steps.
+
+    Keras converts the logs to numbers at every step unless all callbacks say that they take
+    tensors, which makes the host wait for the device.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._supports_tf_logs = True
+        self.step = 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.step = self.model.step
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.step += 1
+
+
+class OnceASecond:
+    """True at most once a second."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self) -> bool:
+        due = time.monotonic() >= self._next
+        if due:
+            self._next = time.monotonic() + 1.0
+        return due
+
+
+class TotalSteps(Watching):
+    """Stops once the sub-generators were updated so many times, over all runs."""
 
     def __init__(self, steps: int) -> None:
         super().__init__()
         self.steps = steps
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        if self.model.step >= self.steps:
+        super().on_train_batch_end(batch, logs)
+        if self.step >= self.steps:
             self.model.stop_training = True
 
 
@@ -54,12 +90,14 @@ class TimeLimit(tfa.callbacks.TimeStopping):
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self.seconds = seconds
+        self._supports_tf_logs = True
 
 
-class StopOnNonFinite(keras.callbacks.Callback):
-    """Ends the run at the first loss or weight that is no finite number, before it is saved.
+class StopOnNonFinite(Watching):
+    """Ends the run at a loss or weight that is no finite number, before it is saved.
 
-    Losses are those from before a step's update, so the weights are looked at before a snapshot.
+    Losses are looked at once a second and before a snapshot. They are those from before a step's
+    update, so the weights are looked at before a snapshot too.
 
     Raises:
         NonFiniteLossError: names the step, the level and the term.
@@ -67,16 +105,15 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def __init__(self, run: RunFolder) -> None:
         super().__init__()
-        self.run = run
+        self.run, self._due = run, OnceASecond()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        # These are means since the last snapshot, and no mean gets rid of a NaN.
-        for name, value in (logs or {}).items():
-            if not math.isfinite(value):
-                self._stop(f"{name} is {value}")
+        super().on_train_batch_end(batch, logs)
+        if self._due():
+            self._check(logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        self.on_train_batch_end(epoch, logs)
+        self._check(logs)
         networks = {"sub-generator": self.model.sub_generators}
         networks["discriminator"] = self.model.discriminators
         for kind, levels in networks.items():
@@ -84,31 +121,81 @@ class StopOnNonFinite(keras.callbacks.Callback):
                 if not all(np.isfinite(variable).all() for variable in network.variables):
                     self._stop(f"level_{level}'s {kind} has weights that are not finite")
 
+    def _check(self, logs: Logs | None) -> None:
+        # These are means since the last snapshot, and no mean gets rid of a NaN.
+        for name, value in (logs or {}).items():
+            if not math.isfinite(value):
+                self._stop(f"{name} is {float(value)}")
+
     def _stop(self, what: str) -> None:
-        good = tf.train.latest_checkpoint(str(self.run.checkpoints)) or "none yet"
+        good = self.run.newest_checkpoint() or "none yet"
         raise NonFiniteLossError(
             self.model.step,
             what,
             f"The last good checkpoint is kept: {good}. The same command would end here again: "
-            "try a lower --config.train.learning_rate, in another --workdir",
+            "try a lower --config.train.learning_rate or --config.train.clip_norm, in another "
+            "--workdir",
         )
 
 
+class WarnOfGrowth(keras.callbacks.Callback):
+    """Warns, once, when a network's gradient has grown a hundredfold.
+
+    A network's mean norm since the last snapshot is held against the smallest mean norm that the
+    whole gradient, of all sub-generators or all discriminators, had at any snapshot of the run.
+
+    Args:
+        run: whose metrics tell of earlier snapshots.
+    """
+
+    FACTOR = 100
+
+    def __init__(self, run: RunFolder) -> None:
+        super().__init__()
+        self._supports_tf_logs = True
+        self.run, self.warned = run, False
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        past = self.run.read_metrics()
+        for name, norm in (logs or {}).items():
+            level, _, rest = name.partition("/")
+            network = rest.removesuffix("/gradient_norm")
+            if self.warned or network not in ("coarse", "refine", "discriminator"):
+                continue
+            whole = "discriminator" if network == "discriminator" else "generator"
+            whole = f"train/{whole}/gradient_norm"
+            least = min((line[whole] for line in past if whole in line), default=math.inf)
+            if norm > self.FACTOR * least:
+                self.warned = True
+                logging.warning(
+                    "step %d: the gradient of %s's %s network has a mean norm of %.3g, over %d "
+                    "times the %.3g that the whole gradient had at an earlier snapshot; see "
+                    '"Sick curves" in docs/TRAINING.md',
+                    *(self.model.step, level, network, norm, self.FACTOR, least),
+                )
+
+
 class ProgressBar(tfa.callbacks.TQDMProgressBar):
-    """TFA's bar over the whole run instead of one an epoch; shows rate, losses and time left.
+    """TFA's bar over a whole stage instead of one an epoch; shows rate, losses and time left.
 
     Args:
         first_step: where this run takes up.
         steps: where it ends at the latest.
         seconds: after how long it ends at the latest; may be infinite.
+        label: what stands before the bar.
     """
 
-    SHOWN = ("loss", "discriminator_loss")
+    SHOWN: ClassVar = {
+        "loss": "loss",
+        "discriminator_loss": "D",
+        "generator/gradient_norm": "gradient",
+    }
 
-    def __init__(self, first_step: int, steps: int, seconds: float) -> None:
-        bar_format = "{percentage:3.0f}% |{bar}| {elapsed} + {remaining} left{postfix}"
+    def __init__(self, first_step: int, steps: int, seconds: float, label: str = "") -> None:
+        bar_format = label + "{percentage:3.0f}% |{bar}| {elapsed} + {remaining} left{postfix}"
         super().__init__(overall_bar_format=bar_format, show_epoch_progress=False)
         self.first_step, self.steps, self.seconds = first_step, steps, seconds
+        self._supports_tf_logs, self._due, self.step = True, OnceASecond(), first_step
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         super().on_train_begin(logs)
@@ -116,13 +203,17 @@ class ProgressBar(tfa.callbacks.TQDMProgressBar):
         self.overall_progress_tqdm.reset(total=1.0)
 
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        step, elapsed = self.model.step, time.monotonic() - self.began
-        taken = step - self.first_step
+        self.step += 1
+        if self._due() or self.step == self.steps:
+            self._show(logs or {})
+
+    def _show(self, logs: Logs) -> None:
+        elapsed, taken = time.monotonic() - self.began, self.step - self.first_step
         done = max(taken / (self.steps - self.first_step), elapsed / self.seconds)
-        losses = logs or {}
-        shown = {name: f"{losses[name]:.3f}" for name in self.SHOWN}
+        shown = {label: f"{logs[name]:.3f}" for name, label in self.SHOWN.items()}
         bar = self.overall_progress_tqdm
-        bar.set_postfix(step=step, rate=f"{taken / elapsed:.2f} steps/s", **shown, refresh=False)
+        rate = f"{taken / elapsed:.2f} steps/s"
+        bar.set_postfix(step=self.step, rate=rate, **shown, refresh=False)
         bar.update(min(done, 1.0) - bar.n)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -130,25 +221,26 @@ class ProgressBar(tfa.callbacks.TQDMProgressBar):
 
 
 class Snapshot(keras.callbacks.Callback):
-    """At the end of an epoch: metrics, a sample picture, and then the checkpoint.
+    """At the end of an epoch: metrics, a sample picture, and then the checkpoints.
 
-    In this order, because a run that is killed in between takes the steps again: its files are
-    then written again, where a checkpoint without them would never be.
+    The latest checkpoint is saved last, so a run that was killed before it repeats the steps and
+    writes these files again.
 
     Args:
         run: where it all goes.
-        manager: of the checkpoints.
+        checkpoints: saves them.
         pictures: pyramids of a few validation images and of their masks, coarsest first.
     """
 
     def __init__(
         self,
         run: RunFolder,
-        manager: tf.train.CheckpointManager,
+        checkpoints: Checkpoints,
         pictures: tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]],
     ) -> None:
         super().__init__()
-        self.run, self.manager, self.pictures = run, manager, pictures
+        self._supports_tf_logs = True
+        self.run, self.checkpoints, self.pictures = run, checkpoints, pictures
         self.writer = tf.summary.create_file_writer(str(run.events))
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -159,9 +251,9 @@ class Snapshot(keras.callbacks.Callback):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
         self.writer.flush()
-        content = sheets.png(sample_sheet(self.model, *self.pictures))
-        write_atomically(self.run.picture(step), content)
-        self.manager.save(checkpoint_number=step)
+        picture = sample_sheet(self.model, *self.pictures)
+        self.run.write_picture(step, *sheets.encode(picture))
+        self.checkpoints.save(step, values[BEST_BY])
 
 
 def _metric_name(name: str) -> str:

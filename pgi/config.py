@@ -25,7 +25,10 @@ from pgi.rules import (
 )
 
 CROPS = ("random", "resize", "random_resized")
-SCHEDULES = ("joint", "layerwise")
+SCHEDULES = ("joint", "layerwise", "bottom_up")
+LEARNING_RATE_SCHEDULES = ("constant", "cosine")
+CONVOLUTION_DTYPES = ("float32", "bfloat16")
+STARTS = ("initializer", "below")
 
 
 @dataclass
@@ -59,26 +62,31 @@ class ModelConfig:
 
 @dataclass
 class LossConfig:
-    """Weights of the losses; see `PyramidGenerator.compile` for each field.
+    """Weights of the losses; see `PyramidGenerator.compile` for the other fields.
 
-    Source: equations 4 to 8. Departs from it: `level_weights` may have another length.
+    Attributes:
+        adversarial_warmup: share of the training steps, in [0, 1], during which the adversarial
+            weight grows linearly from 0 to `adversarial_weight`.
+
+    Source: equations 4 to 8, for one weight per level.
     """
 
     level_weights: tuple[float, ...] = (10.0, 1.0, 1.0)
     l1_weight: float = 1.0
     coarse_l1_weight: float = 0.0
     adversarial_weight: float = 1.0
-    adversarial_warmup_steps: int = 0
+    adversarial_warmup: float = 0.0
 
     def __post_init__(self) -> None:
         for name in (
             "l1_weight",
             "coarse_l1_weight",
             "adversarial_weight",
-            "adversarial_warmup_steps",
         ):
             value = getattr(self, name)
             check(name, "at least 0", value >= 0, value)
+        warmup = self.adversarial_warmup
+        check("adversarial_warmup", "in [0, 1]", 0 <= warmup <= 1, warmup)
         check(
             "level_weights",
             "all at least 0",
@@ -150,52 +158,96 @@ class TrainConfig:
 
     Attributes:
         batch_size: of all replicas together.
-        learning_rate: of both Adam optimisers.
+        learning_rate: of both Adam optimisers, after the warm-up.
+        learning_rate_schedule: "constant", or "cosine": falls to 0 at the end of each stage.
+        warmup_steps: steps at the start of each stage over which the learning rate grows linearly
+            from 0.
         beta_1: of both Adam optimisers.
         beta_2: of both Adam optimisers.
-        steps: training stops after as many steps, counted over all its runs; under the "layerwise"
-            schedule each level gets an equal share of them.
-        minutes: a run stops after as many minutes; 0 sets no limit.
+        epsilon: of both Adam optimisers.
+        clip_norm: bound on the global norm of the sub-generators' gradient; 0 for none.
+        steps: training ends after as many steps, counted over all its runs.
+        minutes: a run stops after as many minutes; the same command continues it. 0 for no limit.
+        schedule: which levels a step trains. "joint": all. "layerwise": one stage per level, from
+            the lowest up, each training its level alone (section 3.2). "bottom_up": the same
+            stages, each training its level and all levels below it.
+        stage_shares: share of the steps in each stage, coarsest level first; they are divided by
+            their sum. Empty for equal shares. Ignored by "joint", which has one stage.
+        stage_batch_sizes: batch size of each stage. Empty for `batch_size` in all.
+        level_start: "initializer", or "below": when a stage starts, its level takes the weights of
+            the level below and its coarse network is made to return 0, so that the refine network
+            begins with the upsampled lower result. Needs a schedule with stages.
+        ema_momentum: of the moving average of the sub-generators' weights, which is kept beside
+            them and used for validation, pictures, inference and exports; 0 for none.
+        convolution_dtype: "float32", or "bfloat16": sub-generators' convolutions take and return
+            bfloat16 in training; weights and everything else stay float32.
+        attention_megabytes: bound on what contextual attention holds of its score matrix, per
+            image. Beyond it, the matrix is computed in tiles, and again for the gradient, which
+            takes less memory and more time.
+        initial_weights: weights to start from: a run folder, one of its checkpoints, or
+            "deepfillv2:CHECKPOINT"; see `pgi.initial_weights.load`. Empty for the initializer's.
         snapshot_steps: steps between two snapshots (checkpoint, validation, sample picture).
         keep_checkpoints: how many of the latest checkpoints are kept.
-        ema_momentum: of the moving average of the sub-generators' weights that replaces them every
-            `ema_overwrite_frequency` steps: less noise at a high learning rate; 0 averages nothing.
-        ema_overwrite_frequency: in steps.
-        schedule: "joint" or "layerwise" (section 3.2).
+        milestone_steps: besides, a snapshot is kept whenever so many steps have been taken since
+            the last that was kept; 0 for never.
+        milestone_hours: the same in hours of training.
         seed: of the weights, the data's order, crops and masks.
 
-    Source: sections 3.2 and 4, [29]. Departs from it: the moving average is ours, and off.
+    Source: sections 3.2 and 4 and DeepFillv2 for the defaults; all options are ours.
     """
 
     batch_size: int = 4
     learning_rate: float = 1e-4
+    learning_rate_schedule: str = "constant"
+    warmup_steps: int = 0
     beta_1: float = 0.5
     beta_2: float = 0.999
+    epsilon: float = 1e-8
+    clip_norm: float = 0.0
     steps: int = 1_000_000
     minutes: float = 0.0
+    schedule: str = "joint"
+    stage_shares: tuple[float, ...] = ()
+    stage_batch_sizes: tuple[int, ...] = ()
+    level_start: str = "initializer"
+    ema_momentum: float = 0.0
+    convolution_dtype: str = "float32"
+    attention_megabytes: int = 1024
+    initial_weights: str = ""
     snapshot_steps: int = 1000
     keep_checkpoints: int = 3
-    ema_momentum: float = 0.0
-    ema_overwrite_frequency: int = 50
-    schedule: str = "joint"
+    milestone_steps: int = 0
+    milestone_hours: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "learning_rate", "steps", "snapshot_steps", "keep_checkpoints"):
+        for name in (
+            "batch_size",
+            "learning_rate",
+            "epsilon",
+            "attention_megabytes",
+            "steps",
+            "snapshot_steps",
+            "keep_checkpoints",
+        ):
             value = getattr(self, name)
             check(name, "positive", value > 0, value)
-        check(
-            "ema_overwrite_frequency",
-            "positive",
-            self.ema_overwrite_frequency > 0,
-            self.ema_overwrite_frequency,
-        )
+        for name in ("warmup_steps", "clip_norm", "minutes", "milestone_steps", "milestone_hours"):
+            value = getattr(self, name)
+            check(name, "at least 0", value >= 0, value)
         for name in ("beta_1", "beta_2", "ema_momentum"):
             value = getattr(self, name)
             check(name, "in [0, 1)", 0 <= value < 1, value)
-        check("minutes", "at least 0", self.minutes >= 0, self.minutes)
+        for name in ("stage_shares", "stage_batch_sizes"):
+            values = getattr(self, name)
+            check(name, "all positive", all(value > 0 for value in values), values)
         check("seed", "in [0, 2**31 - 1)", 0 <= self.seed < 2**31 - 1, self.seed)
+        named = self.initial_weights != "deepfillv2:"
+        check("initial_weights", "followed by a path", named, self.initial_weights)
         check_choice("schedule", SCHEDULES, self.schedule)
+        check_choice("learning_rate_schedule", LEARNING_RATE_SCHEDULES, self.learning_rate_schedule)
+        check_choice("level_start", STARTS, self.level_start)
+        check_choice("convolution_dtype", CONVOLUTION_DTYPES, self.convolution_dtype)
 
 
 @dataclass
@@ -225,6 +277,26 @@ class ExperimentConfig:
                 "loss.coarse_l1_weight must be 0 under model.drop_coarse, "
                 f"got {self.loss.coarse_l1_weight}"
             )
+        self._check_stages()
+
+    def _check_stages(self) -> None:
+        train, levels = self.train, len(self.model.levels)
+        stages = 1 if train.schedule == "joint" else levels
+        for name in ("stage_shares", "stage_batch_sizes"):
+            count = len(getattr(train, name))
+            if count not in (0, stages):
+                raise RuleError(
+                    f"train.{name} must have one value for each of {stages} stages, or none, "
+                    f"got {getattr(train, name)}"
+                )
+        if train.level_start == "below":
+            holds = train.schedule != "joint" and self.model.fusion == "image"
+            if not holds or self.model.drop_coarse:
+                raise RuleError(
+                    'train.level_start "below" needs train.schedule "layerwise" or "bottom_up", '
+                    'model.fusion "image" and no model.drop_coarse, got '
+                    f"{train.schedule}, {self.model.fusion}, {self.model.drop_coarse}"
+                )
 
 
 def to_dict(config: ExperimentConfig) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Inpainter:
 
     Args:
         model: built.
+        origin: where its weights come from, for messages; `load` sets it.
 
     Raises:
         RuleError: in a call, an argument has another type or shape, the mask's size is not the
@@ -55,8 +56,8 @@ class Inpainter:
     Source: section 4 ("any resolution"). Departs from it: the mirroring is ours.
     """
 
-    def __init__(self, model: PyramidGenerator) -> None:
-        self.model = model
+    def __init__(self, model: PyramidGenerator, origin: str = "") -> None:
+        self.model, self.origin = model, origin
         signature = [tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([None, None], tf.bool)]
         # Nothing in it needs AutoGraph, which would double the time of the first call.
         self._fill = tf.function(self.fill_tensors, input_signature=signature, autograph=False)
@@ -167,6 +168,7 @@ class SavedInpainter(Inpainter):
     """
 
     def __init__(self, path: Path) -> None:
+        self.origin = str(path)
         try:
             # Kept: functions alone would lose their variables.
             self._saved = tf.saved_model.load(str(path))
@@ -191,13 +193,13 @@ def load(path: str | Path) -> Inpainter:
 
     Args:
         path: a run folder, whose newest checkpoint is taken; one of its checkpoints
-            (`runs/places2/checkpoints/step-5000`); or a SavedModel that `pgi export` wrote, or the
+            (`runs/places2/best/step-5000`); or a SavedModel that `pgi export` wrote, or the
             folder of its versions, whose newest is taken.
 
     Raises:
         RunFolderError: there is no run or no checkpoint, or the checkpoint does not fit.
 
-    Source: ours. Departs from it: nothing.
+    A checkpoint's moving average is taken if it has one. The inpainter's `origin` says what was.
     """
     saved_model = _saved_model(Path(path))
     if saved_model is not None:
@@ -206,16 +208,18 @@ def load(path: str | Path) -> Inpainter:
     config = RunFolder(checkpoint.parent.parent).read_config()
     model = PyramidGenerator(**dataclasses.asdict(config.model))
     model.build_networks()
-    weights = tf.train.Checkpoint(sub_generators=model.sub_generators)
     try:
+        names = {name.partition("/")[0] for name, _ in tf.train.list_variables(str(checkpoint))}
+        averaged = "averaged_sub_generators" in names
+        which = "averaged_sub_generators" if averaged else "sub_generators"
         # Partial: what only training needs stays in the file.
-        restored = weights.restore(str(checkpoint))
+        restored = tf.train.Checkpoint(**{which: model.sub_generators}).restore(str(checkpoint))
         restored.expect_partial().assert_existing_objects_matched()
     except Exception as error:  # TensorFlow raises another kind for every kind of damage.
         raise RunFolderError(
             f"{checkpoint} is damaged or does not fit its run's config: {error}"
         ) from error
-    return Inpainter(model)
+    return Inpainter(model, f"{checkpoint}{', moving average' if averaged else ''}")
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -231,7 +235,7 @@ def find_checkpoint(path: str | Path) -> Path:
     if path.is_dir():
         run = RunFolder(path)
         run.read_config()
-        newest = tf.train.latest_checkpoint(str(run.checkpoints))
+        newest = run.newest_checkpoint()
         if newest is None:
             raise RunFolderError(f"{path} holds no checkpoint yet")
         return Path(newest)

@@ -2,9 +2,11 @@
 
     config.json      resolved config, git commit, versions
     checkpoints/     the latest ones, and which is the newest
+    milestones/      those that are kept for good
+    best/            the one with the lowest hole L1 in validation
     metrics.jsonl    one line a snapshot
     events/          the same for TensorBoard
-    samples/         one picture a snapshot
+    samples/         the newest 50 pictures, one a snapshot, and the milestones'
     diverged.json    step and reason, if an ablation's variant diverged
 
 A reader never sees a half-written file: each is written beside its place and then renamed.
@@ -34,7 +36,18 @@ _PACKAGES = (
     "scipy",
 )
 # What only says how long a run goes on and what it leaves behind, not what a step computes.
-_FREE_TO_CHANGE = ("steps", "minutes", "snapshot_steps", "keep_checkpoints")
+_FREE_TO_CHANGE = (
+    "steps",
+    "minutes",
+    "snapshot_steps",
+    "keep_checkpoints",
+    "milestone_steps",
+    "milestone_hours",
+    "attention_megabytes",
+)
+
+# Besides the milestones'.
+_KEPT_PICTURES = 50
 
 
 class RunFolderError(ValueError):
@@ -51,6 +64,8 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.checkpoints = self.path / "checkpoints"
+        self.milestones = self.path / "milestones"
+        self.best = self.path / "best"
         self.events = self.path / "events"
         self.samples = self.path / "samples"
         self._config = self.path / "config.json"
@@ -114,8 +129,7 @@ class RunFolder:
         theirs["images"] = self.read_description().get("images", images)
         ours["images"] = images
         for key in _FREE_TO_CHANGE:
-            # Layer by layer, the number of steps decides which level a step trains.
-            if key != "steps" or config.train.schedule == "joint":
+            if key != "steps" or not _follows_steps(config):
                 theirs["train"].pop(key), ours["train"].pop(key)
         different = differences(theirs, ours)
         if different:
@@ -161,13 +175,53 @@ class RunFolder:
         """Drops metrics and pictures of steps that a continued run will take again."""
         kept = [json.dumps(line) for line in self.read_metrics() if line["step"] <= step]
         write_atomically(self._metrics, "".join(line + "\n" for line in kept).encode())
-        for picture in self.samples.glob("step_*.png"):
-            if picture > self.picture(step):
+        for taken, picture in self._pictures():
+            if taken > step:
                 picture.unlink()
 
-    def picture(self, step: int) -> Path:
-        """Where the sample picture of a step is; names sort as steps do."""
-        return self.samples / f"step_{step:07d}.png"
+    def newest_checkpoint(self) -> str | None:
+        """The latest checkpoint, as TensorFlow names it; None if there is none yet."""
+        import tensorflow as tf  # As in provenance.
+
+        return tf.train.latest_checkpoint(str(self.checkpoints))
+
+    def milestone_steps(self) -> list[int]:
+        """The steps whose checkpoints are kept for good, in ascending order."""
+        files = self.milestones.glob("step-*.index")
+        return sorted(int(path.stem.partition("-")[2]) for path in files)
+
+    def write_picture(self, step: int, content: bytes, suffix: str) -> None:
+        """Writes a sample picture; drops old ones, but for the newest 50 and the milestones'.
+
+        Args:
+            step: when it was made.
+            content: of the file.
+            suffix: ".png" or ".jpg".
+        """
+        write_atomically(self.samples / f"step_{step:07d}{suffix}", content)
+        kept = self.milestone_steps()
+        for taken, path in self._pictures()[:-_KEPT_PICTURES]:
+            if taken not in kept:
+                path.unlink()
+
+    def picture(self, step: int) -> Path | None:
+        """The sample picture of a step, if there is one."""
+        return dict(self._pictures()).get(step)
+
+    def _pictures(self) -> list[tuple[int, Path]]:
+        """Steps and their sample pictures, in the order of the steps."""
+        pictures = (p for p in self.samples.glob("step_*") if p.suffix in (".png", ".jpg"))
+        return sorted((int(path.stem.partition("_")[2]), path) for path in pictures)
+
+
+def _follows_steps(config: ExperimentConfig) -> bool:
+    """Whether what a step computes depends on how many there will be."""
+    train = config.train
+    return (
+        train.schedule != "joint"
+        or train.learning_rate_schedule != "constant"
+        or config.loss.adversarial_warmup > 0
+    )
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -1,8 +1,9 @@
 """Trains an experiment: devices, data, model, and a run folder that the same call continues.
 
-A checkpoint holds both optimisers, their steps, and every network with its spectral vectors. The
-place in the data follows from the step (see `pgi.pipeline`), so a continued run computes what an
-unbroken one would have computed, to the bit on a CPU.
+A checkpoint holds the step, both optimisers, the moving average, and every network with its
+spectral vectors. Stage and place in the data follow from the step (see `pgi.stages`,
+`pgi.pipeline`), so a continued run computes what an unbroken one would have computed, to the bit on
+a CPU.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ import dataclasses
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
 
-from pgi import callbacks, pipeline
+from pgi import callbacks, checkpoints, initial_weights, pipeline
+from pgi.checkpoints import Checkpoints
 from pgi.config import ExperimentConfig
 from pgi.models import PyramidGenerator
 from pgi.reading import ImageSource
 from pgi.rules import check
-from pgi.run_folder import RunFolder, RunFolderError
+from pgi.run_folder import RunFolder
+from pgi.stages import Stage, learning_rate, stages
 
 # Rows of a sample picture.
 _PICTURES = 4
@@ -47,17 +49,18 @@ def train(
         The last snapshot's metrics: `step`, `train/...` and `validation/...`.
 
     Raises:
-        RuleError: a batch, or the validation images, cannot be split evenly over the replicas.
+        RuleError: a batch, or the validation images, cannot be split evenly over the replicas, or
+            the initial weights do not fit.
         RunFolderError: the folder belongs to another run.
         NonFiniteLossError: a loss diverged; the last good checkpoint is kept.
     """
-    shared = math.gcd(config.train.batch_size, config.data.validation_images)
-    strategy = strategy or default_strategy(shared)
-    replicas, batch = strategy.num_replicas_in_sync, config.train.batch_size
-    for name, count in (
-        ("batch_size", batch),
+    shared = [
+        *(("batch_size", stage.batch_size) for stage in stages(config)),
         ("validation_images", config.data.validation_images),
-    ):
+    ]
+    strategy = strategy or default_strategy(math.gcd(*(count for _, count in shared)))
+    replicas = strategy.num_replicas_in_sync
+    for name, count in shared:
         check(name, f"a multiple of {replicas} replicas", count % replicas == 0, count)
     run = RunFolder(workdir)
     sources = {"train": train_source, "validation": validation_source}
@@ -65,52 +68,47 @@ def train(
 
     with strategy.scope():
         model = make_model(config)
-        averaging = {
-            "use_ema": config.train.ema_momentum > 0,
-            "ema_momentum": config.train.ema_momentum,
-            "ema_overwrite_frequency": config.train.ema_overwrite_frequency,
-        }
-        optimizers = _adam(config, **averaging), _adam(config)
-        compile_model(model, config, *optimizers)
-    checkpoint = make_checkpoint(model)
-    manager = tf.train.CheckpointManager(
-        checkpoint, str(run.checkpoints), config.train.keep_checkpoints, checkpoint_name="step"
-    )
-    if manager.latest_checkpoint:
-        try:
-            checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
-        except (AssertionError, ValueError) as error:
-            raise RunFolderError(f"{manager.latest_checkpoint} does not fit: {error}") from error
+    newest = run.newest_checkpoint()
+    if newest:
+        checkpoints.restore(checkpoints.networks(model), newest)
+    elif config.train.initial_weights:
+        print(initial_weights.load(model, config.train.initial_weights))
     run.forget_after(model.step)
 
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, config.train.seed)
     examples = _validation_examples(config, validation_source)
     validation = tf.data.Dataset.from_tensor_slices(examples).batch(replicas)
     pictures = tf.nest.map_structure(lambda x: x[:_PICTURES], examples)
-    snapshot = callbacks.Snapshot(run, manager, pictures)
-    deadline = time.monotonic() + 60 * (config.train.minutes or math.inf)
-    for only_level, last_step in _stages(config):
-        step, seconds = model.step, deadline - time.monotonic()
-        if step >= last_step or seconds <= 0:
+    began = time.monotonic()
+    for stage in stages(config):
+        seconds = 60 * (config.train.minutes or math.inf) - (time.monotonic() - began)
+        if model.step >= stage.last_step or seconds <= 0:
             continue
         with strategy.scope():
-            compile_model(model, config, *optimizers, only_level, build if replicas > 1 else None)
-        training = _crops(config, train_source, config.train.seed, batch, first=step * batch)
+            compile_model(model, config, stage, build if replicas > 1 else None)
+        if model.step > stage.first_step:
+            checkpoints.restore(checkpoints.optimizers(model), newest)
+        elif config.train.level_start == "below" and stage.levels[-1] > 0:
+            initial_weights.start_from_below(model, stage.levels[-1])
+        training = _crops(
+            config, train_source, config.train.seed, stage.batch_size, stage.sample(model.step)
+        )
         if replicas == 1:
             training = pipeline.apply_on(training, build, _only_gpu())
         model.fit(
             training,
-            initial_epoch=step // config.train.snapshot_steps,
+            initial_epoch=model.step // config.train.snapshot_steps,
             epochs=config.train.steps,
             steps_per_epoch=config.train.snapshot_steps,
             validation_data=validation,
             verbose=0,
             callbacks=[
                 callbacks.StopOnNonFinite(run),
-                callbacks.TotalSteps(last_step),
+                callbacks.TotalSteps(stage.last_step),
                 callbacks.TimeLimit(seconds),
-                callbacks.ProgressBar(step, last_step, seconds),
-                snapshot,
+                callbacks.ProgressBar(model.step, stage.last_step, seconds, _label(config, stage)),
+                callbacks.WarnOfGrowth(run),
+                callbacks.Snapshot(run, Checkpoints(run, model, config.train), pictures),
             ],
         )
     run.forget_divergence()
@@ -129,50 +127,41 @@ def default_strategy(examples: int) -> tf.distribute.Strategy:
 def make_model(config: ExperimentConfig) -> PyramidGenerator:
     """The config's networks, built, with the initial weights of its seed."""
     keras.utils.set_random_seed(config.train.seed)
-    model = PyramidGenerator(**dataclasses.asdict(config.model))
+    model = PyramidGenerator(
+        **dataclasses.asdict(config.model),
+        convolution_dtype=config.train.convolution_dtype,
+        attention_max_bytes=config.train.attention_megabytes * 2**20,
+    )
     model.build_networks()
+    if config.train.ema_momentum:
+        model.keep_averages()
     return model
 
 
 def compile_model(
     model: PyramidGenerator,
     config: ExperimentConfig,
-    generator_optimizer: keras.optimizers.Optimizer,
-    discriminator_optimizer: keras.optimizers.Optimizer,
-    only_level: int | None = None,
+    stage: Stage,
     preprocess: pipeline.Builder | None = None,
 ) -> None:
-    """Compiles the model with the config's losses; see `PyramidGenerator.compile`."""
+    """Compiles the model with the config's losses and fresh optimisers, for one stage."""
+    train, loss = config.train, dataclasses.asdict(config.loss)
+    warmup = loss.pop("adversarial_warmup") * train.steps
+
+    def adam() -> keras.optimizers.Optimizer:
+        rate = learning_rate(train, stage)
+        return keras.optimizers.Adam(rate, train.beta_1, train.beta_2, epsilon=train.epsilon)
+
     model.compile(
-        generator_optimizer,
-        discriminator_optimizer,
-        only_level=only_level,
+        adam(),
+        adam(),
+        trained_levels=stage.levels,
+        adversarial_warmup_steps=warmup,
+        clip_norm=train.clip_norm,
+        ema_momentum=train.ema_momentum,
         preprocess=preprocess,
-        **dataclasses.asdict(config.loss),
+        **loss,
     )
-
-
-def make_checkpoint(model: PyramidGenerator) -> tf.train.Checkpoint:
-    """All that training changes; the model must be compiled."""
-    return tf.train.Checkpoint(
-        sub_generators=model.sub_generators,
-        discriminators=model.discriminators,
-        generator_optimizer=model.generator_optimizer,
-        discriminator_optimizer=model.discriminator_optimizer,
-    )
-
-
-def _adam(config: ExperimentConfig, **kwargs: Any) -> keras.optimizers.Optimizer:
-    betas = {"beta_1": config.train.beta_1, "beta_2": config.train.beta_2}
-    return keras.optimizers.Adam(config.train.learning_rate, **betas, **kwargs)
-
-
-def _stages(config: ExperimentConfig) -> list[tuple[int | None, int]]:
-    """Which level is trained alone (None: all jointly), and up to which step."""
-    if config.train.schedule == "joint":
-        return [(None, config.train.steps)]
-    levels = len(config.model.levels)
-    return [(level, config.train.steps * (level + 1) // levels) for level in range(levels)]
 
 
 def _crops(
@@ -202,6 +191,13 @@ def _validation_examples(config: ExperimentConfig, source: ImageSource) -> pipel
     crops = _crops(config, source, seed, batch_size=count, count=count)
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, seed)
     return next(iter(pipeline.apply_on(crops, build, device=None)))
+
+
+def _label(config: ExperimentConfig, stage: Stage) -> str:
+    """Which levels a stage trains, where it is not all of them."""
+    if len(stage.levels) == len(config.model.levels):
+        return ""
+    return f"level {' + '.join(map(str, stage.levels))}: "
 
 
 def _only_gpu() -> str | None:

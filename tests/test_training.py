@@ -18,7 +18,7 @@ import skimage.data
 import tensorflow as tf
 from tensorflow import keras
 
-from pgi import callbacks, images, masks, pipeline, training
+from pgi import callbacks, images, inference, masks, pipeline, training
 from pgi.callbacks import NonFiniteLossError
 from pgi.config import DataConfig, ExperimentConfig, LossConfig, ModelConfig, TrainConfig
 from pgi.losses import hole_l1
@@ -77,9 +77,14 @@ def run_program(*arguments: str) -> str:
     return output
 
 
+VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+
 def newest_checkpoint(workdir: Path) -> dict[str, np.ndarray]:
     reader = tf.train.load_checkpoint(str(workdir / "checkpoints"))
-    names = set(reader.get_variable_to_shape_map()) - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
+    # TensorFlow's own: how often this process has saved.
+    theirs = {"_CHECKPOINTABLE_OBJECT_GRAPH", f"save_counter{VALUE}"}
+    names = set(reader.get_variable_to_shape_map()) - theirs
     return {name: reader.get_tensor(name) for name in names}
 
 
@@ -267,34 +272,62 @@ def test_a_checkpoint_that_was_being_written_is_not_seen(tmp_path: Path) -> None
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
+def saved(run: Path, step: int, name: str) -> np.ndarray:
+    return tf.train.load_variable(str(run / "checkpoints" / f"step-{step}"), name + VALUE)
+
+
 @pytest.mark.usefixtures("eagerly")
-def test_weights_are_replaced_by_their_moving_average(tmp_path: Path) -> None:
-    name = "sub_generators/0/refine/decoder/conv17/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+def test_the_moving_average_is_kept_beside_weights_that_train_as_without_it(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"steps": 3, "levels": (16,), "snapshot_steps": 1}
-    kernels = {}
-    for frequency in (1000, 3):
-        config = tiny(ema_momentum=0.5, ema_overwrite_frequency=frequency, **arguments)
-        training.train(config, *sources(), tmp_path / str(frequency))
-        for step in (1, 2, 3):
-            path = tmp_path / str(frequency) / "checkpoints" / f"step-{step}"
-            kernels[frequency, step] = tf.train.load_variable(str(path), name)
-    model = training.make_model(tiny(levels=(16,)))
-    average = model.sub_generators[0].refine.decoder.conv17.kernel.numpy()
+    for momentum in (0.0, 0.2):
+        config = tiny(ema_momentum=momentum, **arguments)
+        last = training.train(config, *sources(), tmp_path / str(momentum))
+    plain, averaging = tmp_path / "0.0", tmp_path / "0.2"
+    kernel = "sub_generators/0/refine/decoder/conv17/kernel"
+    average = training.make_model(config).sub_generators[0].refine.decoder.conv17.kernel.numpy()
     for step in (1, 2, 3):
-        average = 0.5 * average + 0.5 * kernels[1000, step]
-    np.testing.assert_array_equal(kernels[3, 2], kernels[1000, 2])
-    np.testing.assert_allclose(kernels[3, 3], average, atol=1e-6)
-    assert np.abs(average - kernels[1000, 3]).max() > 1e-5
+        weights = saved(plain, step, kernel)
+        np.testing.assert_array_equal(saved(averaging, step, kernel), weights)
+        kept = min(0.2, (1 + step) / (10 + step))  # 0.18, then 0.2.
+        average = kept * average + (1 - kept) * weights
+        found = saved(averaging, step, f"averaged_{kernel}")
+        np.testing.assert_allclose(found, average, atol=1e-6)
+    assert np.abs(average - weights).max() > 1e-6
+
+    # Validation, and whoever loads the run, use the average.
+    truth, holes = validation_images(tiny(), sources()[1])
+    inputs = images.pyramids(truth, holes[..., None].astype(np.float32), 1)
+    filled = inference.load(averaging).model(inputs)[-1].completed
+    found = np.mean([e[h].mean() for e, h in zip(np.abs(filled - truth), holes)])
+    np.testing.assert_allclose(last["validation/hole_l1"], found, rtol=1e-4)
+    plain_model = inference.load(plain).model
+    assert np.abs(plain_model(inputs)[-1].completed - filled).max() > 1e-6
 
 
+@pytest.mark.parametrize(
+    "schedule, trained", [("layerwise", [[0], [1]]), ("bottom_up", [[0], [0, 1]])]
+)
 @pytest.mark.usefixtures("eagerly")
-def test_layerwise_training_takes_the_levels_in_turn(tmp_path: Path) -> None:
-    config = tiny(steps=4, schedule="layerwise")
+def test_stages_train_their_levels_with_fresh_optimisers(
+    tmp_path: Path, schedule: str, trained: list
+) -> None:
+    """Adam's first update moves no weight by more than the learning rate."""
+    arguments: dict[str, Any] = {"stage_batch_sizes": (4, 2), "snapshot_steps": 1}
+    config = tiny(steps=8, schedule=schedule, keep_checkpoints=8, **arguments)
     training.train(config, *sources(), tmp_path / "run")
     lines = RunFolder(tmp_path / "run").read_metrics()
-    trained = [sorted(n for n in range(2) if f"train/level_{n}/l1" in line) for line in lines]
-    assert [line["step"] for line in lines] == [2, 4]
-    assert trained == [[0], [1]]
+    levels = [sorted(n for n in range(2) if f"train/level_{n}/l1" in line) for line in lines]
+    assert [line["step"] for line in lines] == list(range(1, 9))
+    assert levels == [trained[0]] * 4 + [trained[1]] * 4
+    # Level 1's first update.
+    names = [name for name, _ in tf.train.list_variables(str(tmp_path / "run/checkpoints/step-5"))]
+    names = [n[: -len(VALUE)] for n in names if n.startswith("sub_generators/1") and "kernel" in n]
+    before, after = ([saved(tmp_path / "run", step, name) for name in names] for step in (4, 5))
+    moved = max(np.abs(new - old).max() for new, old in zip(after, before))
+    np.testing.assert_allclose(moved, config.train.learning_rate, rtol=1e-2)
+    reader = tf.train.load_checkpoint(str(tmp_path / "run/checkpoints/step-6"))
+    assert reader.get_tensor("step" + VALUE) == 6
+    assert reader.get_tensor("generator_optimizer/_iterations" + VALUE) == 2
 
 
 def test_a_batch_that_replicas_cannot_share_is_refused(tmp_path: Path) -> None:

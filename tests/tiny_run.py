@@ -6,10 +6,11 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pgi import training
+from pgi import checkpoints, training
 from pgi.config import ExperimentConfig, LossConfig, ModelConfig
 from pgi.models import PyramidGenerator
 from pgi.run_folder import RunFolder
+from pgi.stages import stages
 
 MODEL = ModelConfig(levels=(8, 16), width=4, kernel_initializer="gated_he", discriminator_width=2)
 CONFIG = ExperimentConfig(name="tiny", model=MODEL, loss=LossConfig(level_weights=(10.0, 1.0)))
@@ -23,9 +24,9 @@ def write_run(path: Path) -> PyramidGenerator:
     folder = RunFolder(path)
     folder.begin(CONFIG)
     model = training.make_model(CONFIG)
-    training.compile_model(model, CONFIG, tf.keras.optimizers.Adam(), tf.keras.optimizers.Adam())
+    training.compile_model(model, CONFIG, *stages(CONFIG))
     manager = tf.train.CheckpointManager(
-        training.make_checkpoint(model), str(folder.checkpoints), 2, checkpoint_name="step"
+        checkpoints.everything(model), str(folder.checkpoints), 2, checkpoint_name="step"
     )
     manager.save(1)
     for variable in model.generator_variables:

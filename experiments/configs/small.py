@@ -16,7 +16,7 @@ def get_config() -> ExperimentConfig:
         model=ModelConfig(
             levels=(32, 64, 128), width=24, kernel_initializer="gated_he", discriminator_width=16
         ),
-        loss=LossConfig(adversarial_warmup_steps=20_000),
+        loss=LossConfig(adversarial_weight=0.02, adversarial_warmup=0.5),
         data=DataConfig(crop="random_resized", flip=True, validation_images=16),
         train=TrainConfig(
             learning_rate=5e-4, beta_1=0.9, beta_2=0.99, ema_momentum=0.95, snapshot_steps=50

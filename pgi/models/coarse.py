@@ -24,6 +24,7 @@ class CoarseNetwork(keras.layers.Layer):
         width: filters of the first gated convolution, a multiple of 4.
         dilation_rates: one dilated convolution each.
         kernel_initializer: "glorot_uniform" or "gated_he".
+        convolution_dtype: of the gated convolutions, see `GatedConv2D`.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
@@ -37,11 +38,12 @@ class CoarseNetwork(keras.layers.Layer):
         width: int = 48,
         dilation_rates: Sequence[int] = (2, 4, 8, 16),
         kernel_initializer: str = "glorot_uniform",
+        convolution_dtype: str = "float32",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_arguments(width, dilation_rates)
-        gated = gated_layers(kernel_initializer)
+        gated = gated_layers(kernel_initializer, convolution_dtype)
         self.encoder = [
             gated(width, kernel_size=5, name="conv1"),
             gated(2 * width, strides=2, name="conv2_downsample"),
@@ -51,7 +53,7 @@ class CoarseNetwork(keras.layers.Layer):
             gated(4 * width, name="conv6"),
         ]
         self.dilated = dilated_stack(gated, 4 * width, dilation_rates, "conv")
-        self.decoder = Decoder(width, kernel_initializer, "conv")
+        self.decoder = Decoder(width, kernel_initializer, convolution_dtype, "conv")
 
     @property
     def reach(self) -> int:

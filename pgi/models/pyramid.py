@@ -12,6 +12,9 @@ summed and minimised together, so gradients flow from the upper levels into the 
 
 One step runs the generator once: its result first trains the discriminators, held constant, and
 then, judged by the updated discriminators, the generators.
+
+A moving average of the sub-generators' weights can be kept beside them, as networks of their own
+that evaluation and prediction use.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from tensorflow import keras
 
 from pgi.losses import hinge_discriminator_loss, hinge_generator_loss, hole_l1, l1_loss
 from pgi.models.discriminator import Discriminator
+from pgi.models.named_means import NamedMeans
+from pgi.models.optimization import update, update_averages
 from pgi.models.sub_generator import SubGenerator, SubGeneratorOutput
 from pgi.rules import DILATIONS, check_choice, check_levels
 
@@ -61,6 +66,9 @@ class PyramidGenerator(keras.Model):
     size will do: `levels` fixes only how many there are. Returns a tuple of `SubGeneratorOutput`,
     coarsest first; the last one's `completed` is the result.
 
+    With `training=True` a call uses the weights that are trained, otherwise their moving average,
+    if `compile` was told to keep one.
+
     `fit` and `evaluate` take a dataset of `(images, masks)` as above, of whole photographs; `fit`
     also one of whatever the `preprocess` given to `compile` turns into that.
 
@@ -72,12 +80,14 @@ class PyramidGenerator(keras.Model):
         drop_coarse: no coarse network above the lowest level (section 3.1.2).
         kernel_initializer: "glorot_uniform" or "gated_he".
         discriminator_width: filters of each discriminator's first convolution.
+        convolution_dtype: of the sub-generators' gated convolutions, see `GatedConv2D`.
+        attention_max_bytes: `max_bytes` of `contextual_attention`.
         **kwargs: of `keras.Model`.
 
     Raises:
         ValueError: an argument breaks its rule.
 
-    Source: sections 3.1 and 3.2, Figure 2. Departs from it: nothing.
+    Source: sections 3.1 and 3.2, Figure 2.
     """
 
     def __init__(
@@ -89,32 +99,49 @@ class PyramidGenerator(keras.Model):
         drop_coarse: bool = False,
         kernel_initializer: str = "glorot_uniform",
         discriminator_width: int = 64,
+        convolution_dtype: str = "float32",
+        attention_max_bytes: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_levels(levels)
         self.levels = tuple(levels)
-        self.sub_generators = [
-            SubGenerator(
-                width,
-                rates,
-                fusion,
-                drop_coarse=drop_coarse and level > 0,
-                kernel_initializer=kernel_initializer,
-                name=f"sub_generator_{level}",
-            )
-            for level, rates in enumerate(dilation_rates(dilation, len(levels)))
-        ]
+
+        def sub_generators() -> list[SubGenerator]:
+            return [
+                SubGenerator(
+                    width,
+                    rates,
+                    fusion,
+                    drop_coarse=drop_coarse and level > 0,
+                    kernel_initializer=kernel_initializer,
+                    convolution_dtype=convolution_dtype,
+                    attention_max_bytes=attention_max_bytes,
+                    name=f"sub_generator_{level}",
+                )
+                for level, rates in enumerate(dilation_rates(dilation, len(levels)))
+            ]
+
+        self._make_sub_generators = sub_generators
+        self.sub_generators = sub_generators()
+        self.averaged_sub_generators: list[SubGenerator] = []
         self.discriminators = [
             Discriminator(discriminator_width, name=f"discriminator_{level}")
             for level in range(len(levels))
         ]
+        self.steps_taken = tf.Variable(
+            0,
+            dtype=tf.int64,
+            trainable=False,
+            name="steps_taken",
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
 
-    def call(self, inputs: tuple[Pyramid, Pyramid]) -> tuple[SubGeneratorOutput, ...]:
-        outputs: list[SubGeneratorOutput] = []
-        for sub_generator, image, mask in zip(self.sub_generators, *inputs):
-            outputs.append(sub_generator(image, mask, outputs[-1] if outputs else None))
-        return tuple(outputs)
+    def call(
+        self, inputs: tuple[Pyramid, Pyramid], training: bool = False
+    ) -> tuple[SubGeneratorOutput, ...]:
+        networks = self.sub_generators if training else self.evaluated_sub_generators
+        return _from_below(networks, inputs)
 
     def build_networks(self) -> None:
         """Makes every weight, before the optimisers or a checkpoint ask for them; once."""
@@ -126,6 +153,22 @@ class PyramidGenerator(keras.Model):
         self((images, masks))
         for discriminator in self.discriminators:
             discriminator(tf.zeros([1, 64, 64, 4]))
+
+    def keep_averages(self) -> None:
+        """Makes the networks that hold the moving average, starting at the present weights."""
+        self.build_networks()
+        networks = self._make_sub_generators()
+        sizes = [8 * 2**level for level in range(len(self.levels))]
+        images = tuple(tf.zeros([1, size, size, 3]) for size in sizes)
+        _from_below(networks, (images, tuple(image[..., :1] for image in images)))
+        for average, network in zip(networks, self.sub_generators):
+            average.set_weights(network.get_weights())
+        self.averaged_sub_generators = networks
+
+    @property
+    def evaluated_sub_generators(self) -> list[SubGenerator]:
+        """The moving averages if they are kept, otherwise the sub-generators themselves."""
+        return self.averaged_sub_generators or self.sub_generators
 
     @property
     def generator_variables(self) -> list[tf.Variable]:
@@ -139,8 +182,8 @@ class PyramidGenerator(keras.Model):
 
     @property
     def step(self) -> int:
-        """How many times the sub-generators were updated; the model must be compiled."""
-        return int(self.generator_optimizer.iterations.numpy())
+        """How many times the sub-generators were updated, over all stages of a training."""
+        return int(self.steps_taken.numpy())
 
     def compile(
         self,
@@ -150,8 +193,10 @@ class PyramidGenerator(keras.Model):
         l1_weight: float = 1.0,
         coarse_l1_weight: float = 0.0,
         adversarial_weight: float = 1.0,
-        adversarial_warmup_steps: int = 0,
-        only_level: int | None = None,
+        adversarial_warmup_steps: float = 0,
+        trained_levels: Sequence[int] | None = None,
+        clip_norm: float = 0.0,
+        ema_momentum: float = 0.0,
         preprocess: Callable[..., tuple[Pyramid, Pyramid]] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -163,13 +208,16 @@ class PyramidGenerator(keras.Model):
             level_weights: lambda of equation 8, coarsest first; default 10, 1, 1, ... and 1 for a
                 single level.
             l1_weight: alpha of equation 4.
-            coarse_l1_weight: weight of the same loss on the coarse network's result; the paper has
-                none, [29] has 1.
+            coarse_l1_weight: weight of the same loss on the coarse network's result: 0 in equation
+                5, 1 in DeepFillv2.
             adversarial_weight: weight of the adversarial term; the paper's is 1.
             adversarial_warmup_steps: the adversarial weight grows linearly from 0 during as many
                 steps.
-            only_level: trains this level alone and leaves the others as they are: layer-by-layer
-                training of section 3.2. None trains all jointly.
+            trained_levels: trains these levels, in ascending order, and leaves the others as they
+                are; levels above the last are not computed. None for all.
+            clip_norm: bound on the global norm of the sub-generators' gradient; 0 for none.
+            ema_momentum: share of the moving average of the sub-generators' weights that is kept
+                in a step, in [0, 1); 0 keeps no average.
             preprocess: applied to the parts of each replica's batch, at the head of `train_step`.
             **kwargs: of `keras.Model.compile`.
 
@@ -185,23 +233,30 @@ class PyramidGenerator(keras.Model):
                 f"level_weights must have one weight for each of {len(self.levels)} levels, "
                 f"got {tuple(level_weights)}"
             )
-        self.build_networks()
-        generator_optimizer.build(self.generator_variables)
-        discriminator_optimizer.build(self.discriminator_variables)
-        self.generator_optimizer = generator_optimizer
-        self.discriminator_optimizer = discriminator_optimizer
         self.level_weights = tuple(level_weights)
         self.l1_weight = l1_weight
         self.coarse_l1_weight = coarse_l1_weight
         self.adversarial_weight = adversarial_weight
         self.adversarial_warmup_steps = adversarial_warmup_steps
-        self.trained_levels = range(len(self.levels)) if only_level is None else (only_level,)
+        self.trained_levels = tuple(trained_levels or range(len(self.levels)))
+        self.clip_norm = clip_norm
+        self.ema_momentum = ema_momentum
         self.preprocess = preprocess
-        self._trackers = {name: keras.metrics.Mean(name) for name in self._logged_names()}
+        self.build_networks()
+        if ema_momentum and not self.averaged_sub_generators:
+            self.keep_averages()
+        generator_optimizer.build(_variables(self._generator_networks()))
+        discriminator_optimizer.build(_variables(self._discriminator_networks()))
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        self._train_means = NamedMeans(self._train_names())
+        self._test_means = NamedMeans(self._test_names())
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        return list(getattr(self, "_trackers", {}).values())
+        # Keras asks before `compile`, too.
+        names = ("_train_means", "_test_means")
+        return [getattr(self, name) for name in names if hasattr(self, name)]
 
     # No control flow here depends on values, so AutoGraph would only slow the tracing down.
     @tf.autograph.experimental.do_not_convert
@@ -210,26 +265,28 @@ class PyramidGenerator(keras.Model):
         images, masks = data if self.preprocess is None else self.preprocess(*data)
         top = self.trained_levels[-1] + 1
         images, masks = images[:top], masks[:top]
-        generator_variables = self._trained(self.sub_generators)
+        networks = self._generator_networks()
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(generator_variables)
-            outputs = self((images, masks))
+            tape.watch(_variables(networks))
+            outputs = self((images, masks), training=True)
             with tape.stop_recording():
-                discriminator_losses = self._update_discriminators(images, masks, outputs)
+                logs = self._update_discriminators(images, masks, outputs)
             terms = self._generator_terms(images, masks, outputs)
             loss = tf.add_n(
                 [tf.nn.compute_average_loss(x["weighted_loss"]) for x in terms.values()]
             )
-        gradients = tape.gradient(loss, generator_variables)
-        self.generator_optimizer.apply_gradients(zip(gradients, generator_variables))
+        gradients = tape.gradient(loss, networks)
+        health = update(self.generator_optimizer, networks, gradients, self.clip_norm)
+        self.steps_taken.assign_add(1)
+        if self.ema_momentum:
+            self._update_averages()
 
-        logs = {f"level_{n}/{name}": x for n in terms for name, x in terms[n].items()}
-        for n, x in discriminator_losses.items():
-            logs[f"level_{n}/discriminator_loss"] = x
+        logs |= {f"level_{n}/{name}": x for n in terms for name, x in terms[n].items()}
         logs["loss"] = tf.add_n([x["weighted_loss"] for x in terms.values()])
         logs["unweighted_loss"] = tf.add_n([x["loss"] for x in terms.values()])
-        logs["discriminator_loss"] = tf.add_n(list(discriminator_losses.values()))
-        return self._track(logs)
+        logs |= {_logged_as(name, "generator"): x for name, x in health.items()}
+        self._train_means.update_state(logs, tf.shape(images[0])[0])
+        return self._train_means.result()
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """L1 in the hole at every level, and that of filling with each image's mean colour."""
@@ -240,19 +297,44 @@ class PyramidGenerator(keras.Model):
         logs["hole_l1"] = logs[f"level_{len(images) - 1}/hole_l1"]
         mean_colour = tf.reduce_mean(images[-1], axis=[1, 2], keepdims=True)
         logs["mean_colour_hole_l1"] = hole_l1(images[-1], mean_colour, masks[-1])
-        return self._track(logs)
+        self._test_means.update_state(logs, tf.shape(images[0])[0])
+        return self._test_means.result()
 
-    def _trained(self, networks: Sequence[keras.layers.Layer]) -> list[tf.Variable]:
-        return [v for level in self.trained_levels for v in networks[level].trainable_variables]
+    def _generator_networks(self) -> dict[str, list[tf.Variable]]:
+        """Trainable variables of each network of the trained levels' sub-generators."""
+        networks = {}
+        for n in self.trained_levels:
+            parts = {
+                "coarse": self.sub_generators[n].coarse,
+                "refine": self.sub_generators[n].refine,
+            }
+            for kind, network in parts.items():
+                if network is not None:
+                    networks[f"level_{n}/{kind}"] = network.trainable_variables
+        return networks
+
+    def _discriminator_networks(self) -> dict[str, list[tf.Variable]]:
+        return {
+            f"level_{n}/discriminator": self.discriminators[n].trainable_variables
+            for n in self.trained_levels
+        }
+
+    def _update_averages(self) -> None:
+        averages = [
+            v for n in self.trained_levels for v in self.averaged_sub_generators[n].variables
+        ]
+        variables = [v for n in self.trained_levels for v in self.sub_generators[n].variables]
+        step = self.generator_optimizer.iterations
+        update_averages(averages, variables, self.ema_momentum, step)
 
     def _update_discriminators(
         self, images: Pyramid, masks: Pyramid, outputs: Sequence[SubGeneratorOutput]
-    ) -> dict[int, tf.Tensor]:
-        """Updates the trained levels' discriminators; returns their losses per example."""
-        variables = self._trained(self.discriminators)
+    ) -> dict[str, tf.Tensor]:
+        """Updates the trained levels' discriminators; returns what is logged of them."""
+        networks = self._discriminator_networks()
         losses = {}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variables)
+            tape.watch(_variables(networks))
             for n in self.trained_levels:
                 photographs = tf.concat([images[n], masks[n]], axis=-1)
                 fakes = tf.concat([outputs[n].completed, masks[n]], axis=-1)
@@ -260,9 +342,11 @@ class PyramidGenerator(keras.Model):
                 scores = self.discriminators[n](both, training=True)
                 losses[n] = hinge_discriminator_loss(*tf.split(scores, 2, axis=0))
             loss = tf.add_n([tf.nn.compute_average_loss(x) for x in losses.values()])
-        gradients = tape.gradient(loss, variables)
-        self.discriminator_optimizer.apply_gradients(zip(gradients, variables))
-        return losses
+        gradients = tape.gradient(loss, networks)
+        health = update(self.discriminator_optimizer, networks, gradients)
+        logs = {f"level_{n}/discriminator_loss": x for n, x in losses.items()}
+        logs["discriminator_loss"] = tf.add_n(list(losses.values()))
+        return logs | {_logged_as(name, "discriminator"): x for name, x in health.items()}
 
     def _generator_terms(
         self, images: Pyramid, masks: Pyramid, outputs: Sequence[SubGeneratorOutput]
@@ -286,20 +370,45 @@ class PyramidGenerator(keras.Model):
     def _adversarial_weight(self) -> tf.Tensor:
         if not self.adversarial_warmup_steps:
             return tf.constant(self.adversarial_weight)
-        step = tf.cast(self.generator_optimizer.iterations, tf.float32)
+        step = tf.cast(self.steps_taken, tf.float32)
         return self.adversarial_weight * tf.minimum(step / self.adversarial_warmup_steps, 1.0)
 
-    def _logged_names(self) -> list[str]:
+    def _train_names(self) -> tuple[str, ...]:
+        """What `train_step` logs."""
         terms = ["adversarial", "l1", "loss", "weighted_loss", "discriminator_loss"]
         if self.coarse_l1_weight:
             terms.append("coarse_l1")
         names = [f"level_{n}/{term}" for n in self.trained_levels for term in terms]
+        networks = [*self._generator_networks(), *self._discriminator_networks()]
+        names += [f"{name}/{x}" for name in networks for x in ("gradient_norm", "update_ratio")]
         names += ["loss", "unweighted_loss", "discriminator_loss"]
-        names += [f"level_{n}/hole_l1" for n in range(len(self.levels))]
-        return [*names, "hole_l1", "mean_colour_hole_l1"]
+        return (
+            *names,
+            "generator/gradient_norm",
+            "generator/clipped",
+            "discriminator/gradient_norm",
+        )
 
-    def _track(self, per_example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Means over all examples since the last reset, on all replicas."""
-        for name, values in per_example.items():
-            self._trackers[name].update_state(values)
-        return {name: self._trackers[name].result() for name in per_example}
+    def _test_names(self) -> tuple[str, ...]:
+        """What `test_step` logs."""
+        names = [f"level_{n}/hole_l1" for n in range(len(self.levels))]
+        return (*names, "hole_l1", "mean_colour_hole_l1")
+
+
+def _from_below(
+    networks: Sequence[SubGenerator], inputs: tuple[Pyramid, Pyramid]
+) -> tuple[SubGeneratorOutput, ...]:
+    """Each level's output, coarsest first."""
+    outputs: list[SubGeneratorOutput] = []
+    for sub_generator, image, mask in zip(networks, *inputs):
+        outputs.append(sub_generator(image, mask, outputs[-1] if outputs else None))
+    return tuple(outputs)
+
+
+def _variables(networks: Mapping[str, list[tf.Variable]]) -> list[tf.Variable]:
+    return [variable for part in networks.values() for variable in part]
+
+
+def _logged_as(name: str, optimizer: str) -> str:
+    """A network's values keep their names; the optimiser's own get its name."""
+    return name if "/" in name else f"{optimizer}/{name}"

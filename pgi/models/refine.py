@@ -34,6 +34,8 @@ class RefineNetwork(keras.layers.Layer):
         width: filters of the first gated convolution, a multiple of 4.
         dilation_rates: of the convolution path, one dilated convolution each.
         kernel_initializer: "glorot_uniform" or "gated_he".
+        convolution_dtype: of the gated convolutions, see `GatedConv2D`.
+        attention_max_bytes: `max_bytes` of `contextual_attention`.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
@@ -47,11 +49,14 @@ class RefineNetwork(keras.layers.Layer):
         width: int = 48,
         dilation_rates: Sequence[int] = (2, 4, 8, 16),
         kernel_initializer: str = "glorot_uniform",
+        convolution_dtype: str = "float32",
+        attention_max_bytes: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_arguments(width, dilation_rates)
-        gated = gated_layers(kernel_initializer)
+        self.attention_max_bytes = attention_max_bytes
+        gated = gated_layers(kernel_initializer, convolution_dtype)
         self.convolution_encoder = [
             gated(width, kernel_size=5, name="xconv1"),
             gated(width, strides=2, name="xconv2_downsample"),
@@ -70,7 +75,7 @@ class RefineNetwork(keras.layers.Layer):
             gated(4 * width, activation="relu", name="pmconv6"),
         ]
         self.attention_tail = [gated(4 * width, name="pmconv9"), gated(4 * width, name="pmconv10")]
-        self.decoder = Decoder(width, kernel_initializer, "allconv")
+        self.decoder = Decoder(width, kernel_initializer, convolution_dtype, "allconv")
 
     def call(
         self,
@@ -92,7 +97,8 @@ class RefineNetwork(keras.layers.Layer):
 
     def attend(self, features: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """The attention encoder's features rebuilt from those outside the hole."""
-        return contextual_attention(features, features, self._small(mask, features))
+        mask = self._small(mask, features)
+        return contextual_attention(features, features, mask, max_bytes=self.attention_max_bytes)
 
     def prepare_attention(self, features: tf.Tensor, mask: tf.Tensor) -> PreparedAttention:
         """The same for one image, `[1, H/4, W/4, 2 * width]`, of which regions can be asked for."""

@@ -60,6 +60,8 @@ class SubGenerator(keras.layers.Layer):
         drop_coarse: no coarse network (section 3.1.2): the upsampled lower result takes the place
             of the sum. Needs a level below and fusion "image".
         kernel_initializer: "glorot_uniform" or "gated_he".
+        convolution_dtype: of the gated convolutions, see `GatedConv2D`.
+        attention_max_bytes: `max_bytes` of `contextual_attention`.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
@@ -76,14 +78,16 @@ class SubGenerator(keras.layers.Layer):
         fusion: str = "image",
         drop_coarse: bool = False,
         kernel_initializer: str = "glorot_uniform",
+        convolution_dtype: str = "float32",
+        attention_max_bytes: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_fusion(fusion, drop_coarse)
         self.fusion = fusion
-        arguments = (width, dilation_rates, kernel_initializer)
+        arguments = (width, dilation_rates, kernel_initializer, convolution_dtype)
         self.coarse = None if drop_coarse else CoarseNetwork(*arguments, name="coarse")
-        self.refine = RefineNetwork(*arguments, name="refine")
+        self.refine = RefineNetwork(*arguments, attention_max_bytes, name="refine")
 
     def call(
         self, masked_image: tf.Tensor, mask: tf.Tensor, lower: SubGeneratorOutput | None = None

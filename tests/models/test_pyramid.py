@@ -150,7 +150,7 @@ def test_two_devices_take_the_step_that_one_takes() -> None:
 
 
 def test_training_one_level_leaves_the_others_as_they_are() -> None:
-    model = compiled(pyramid_model(), only_level=1)
+    model = compiled(pyramid_model(), trained_levels=(1,))
     networks: list[Any] = [*model.sub_generators, *model.discriminators]
     before = [values(network.variables) for network in networks]
     model.train_step(example())
@@ -162,7 +162,7 @@ def test_the_adversarial_weight_grows_from_nothing_to_its_full_value() -> None:
     model = compiled(pyramid_model(), adversarial_weight=0.5, adversarial_warmup_steps=4)
     weights = []
     for step in (0, 2, 4, 100):
-        model.generator_optimizer.iterations.assign(step)
+        model.steps_taken.assign(step)
         weights.append(float(model._adversarial_weight()))
     assert weights == [0.0, 0.25, 0.5, 0.5]
 

@@ -1,0 +1,112 @@
+"""Weights to start a training from: another run's, a DeepFillv2 checkpoint's, the level below's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from pgi import deepfillv2
+from pgi.inference import find_checkpoint
+from pgi.models import PyramidGenerator
+from pgi.rules import RuleError
+from pgi.run_folder import RunFolder, RunFolderError
+
+_DEEPFILLV2 = "deepfillv2:"
+
+
+def load(model: PyramidGenerator, source: str) -> str:
+    """Gives a model the weights of another training, where there are any for its levels.
+
+    Args:
+        model: built.
+        source: a run folder, whose newest checkpoint is taken, or one of its checkpoints: levels
+            of the same side in pixels take each other's sub-generator (its moving average, if one
+            was kept) and discriminator. Or "deepfillv2:" and the path of a TensorFlow 1 checkpoint:
+            every level takes the reference's generator, from BGR to RGB, without the dilated layers
+            that the level lacks, and its discriminator, if the checkpoint holds one of that width.
+
+    Returns:
+        What was loaded and what was not, a line for each level.
+
+    Raises:
+        RunFolderError: there is no such run or checkpoint.
+        RuleError: no level fits, or one that should has weights of another shape.
+    """
+    if source.startswith(_DEEPFILLV2):
+        lines = _load_deepfillv2(model, source[len(_DEEPFILLV2) :])
+    else:
+        lines = _load_run(model, source)
+    if model.averaged_sub_generators:
+        model.keep_averages()
+    return "\n".join([f"Initial weights from {source}:", *(f"  {line}" for line in lines)])
+
+
+def start_from_below(model: PyramidGenerator, level: int) -> None:
+    """Starts a level with the weights of the level below, and a coarse network that returns 0.
+
+    Both levels do the same to images of different sizes, so the weights carry over; dilated layers
+    that only one of them has are left out. With a coarse result of 0, the sum of equation 3 is the
+    upsampled result of the level below.
+
+    Args:
+        model: built, with fusion "image".
+        level: at least 1.
+    """
+    lower, upper = model.sub_generators[level - 1 : level + 1]
+    sources = deepfillv2.generator_variables(lower)
+    for name, variable in deepfillv2.generator_variables(upper).items():
+        variable.assign(sources[name])
+    last = upper.coarse.decoder.conv17
+    for variable in (last.kernel, last.bias):
+        variable.assign(tf.zeros_like(variable))
+    lower, upper = model.discriminators[level - 1 : level + 1]
+    upper.set_weights(lower.get_weights())
+
+
+def _load_run(model: PyramidGenerator, source: str) -> list[str]:
+    checkpoint = find_checkpoint(source)
+    theirs = RunFolder(checkpoint.parent.parent).read_config().model.levels
+    if not set(model.levels) & set(theirs):
+        raise RuleError(
+            f"train.initial_weights must have a level of {list(model.levels)} px, "
+            f"got {source} of {list(theirs)}"
+        )
+    names = {name.partition("/")[0] for name, _ in tf.train.list_variables(str(checkpoint))}
+    kind = next(x for x in ("averaged_sub_generators", "sub_generators") if x in names)
+    lines = []
+    for level, side in enumerate(model.levels):
+        if side not in theirs:
+            lines.append(f"level {level} ({side} px): not there; keeps its initial weights")
+            continue
+        number = str(theirs.index(side))
+        parts = {kind: model.sub_generators[level], "discriminators": model.discriminators[level]}
+        lists = {name: tf.train.Checkpoint(**{number: part}) for name, part in parts.items()}
+        try:
+            restored = tf.train.Checkpoint(**lists).restore(str(checkpoint)).expect_partial()
+            restored.assert_existing_objects_matched()
+        except (AssertionError, ValueError) as error:
+            raise RuleError(
+                f"train.initial_weights must have networks like ours, got {checkpoint}, where "
+                f"level {level} ({side} px) does not fit: {error}"
+            ) from error
+        which = "moving average" if kind.startswith("averaged") else "weights"
+        lines.append(f"level {level} ({side} px): {which} of its sub-generator; discriminator")
+    return lines
+
+
+def _load_deepfillv2(model: PyramidGenerator, path: str) -> list[str]:
+    if not Path(f"{path}.index").is_file():
+        raise RunFolderError(f"{path} is no TensorFlow checkpoint: {path}.index is missing")
+    names = dict(tf.train.list_variables(path))
+    lines = []
+    for level, side in enumerate(model.levels):
+        generator, discriminator = model.sub_generators[level], model.discriminators[level]
+        deepfillv2.assign_generator(generator, path, channel_order="bgr")
+        wanted = deepfillv2.discriminator_variables(discriminator)
+        fits = all(names.get(name) == list(v.shape) for name, v in wanted.items())
+        if fits:
+            deepfillv2.assign_discriminator(discriminator, path)
+        judged = "discriminator" if fits else "its discriminator keeps its initial weights"
+        lines.append(f"level {level} ({side} px): generator; {judged}")
+    return lines

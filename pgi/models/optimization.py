@@ -1,0 +1,87 @@
+"""One optimiser's update of several networks, and what it tells of their health."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+from tensorflow import keras
+
+Networks = Mapping[str, Sequence[tf.Variable]]
+
+
+def update(
+    optimizer: keras.optimizers.Optimizer,
+    networks: Networks,
+    gradients: Mapping[str, Sequence[tf.Tensor]],
+    clip_norm: float = 0.0,
+) -> dict[str, tf.Tensor]:
+    """Applies gradients to networks, after summing them over the replicas and clipping them.
+
+    Args:
+        optimizer: built for the networks' variables.
+        networks: name of each network -> its trainable variables.
+        gradients: name of each network -> one gradient for each of these, of this replica.
+        clip_norm: bound on the global norm of all gradients together; 0 for none.
+
+    Returns:
+        Scalars, the same on every replica. For each network NAME: `NAME/gradient_norm`, before
+        clipping, and `NAME/update_ratio`, the norm of the update over the norm of the weights. For
+        all: `gradient_norm` and `clipped`, 1 if the gradients were scaled down and else 0.
+    """
+    variables = [v for part in networks.values() for v in part]
+    flat = [g for name in networks for g in gradients[name]]
+    # Summed first: a clipped sum is not the sum of clipped parts.
+    flat = [g for g, _ in optimizer.aggregate_gradients(zip(flat, variables))]
+    norms = _norms(networks, flat)
+    norm = tf.norm(tf.stack(list(norms.values())))
+    if clip_norm:
+        flat, _ = tf.clip_by_global_norm(flat, clip_norm, use_norm=norm)
+    before = [tf.identity(variable) for variable in variables]
+    optimizer.apply_gradients(zip(flat, variables), skip_gradients_aggregation=True)
+    updates = _norms(networks, [new - old for new, old in zip(variables, before)])
+    weights = _norms(networks, before)
+
+    logs = {f"{name}/gradient_norm": norms[name] for name in networks}
+    for name in networks:
+        logs[f"{name}/update_ratio"] = tf.math.divide_no_nan(updates[name], weights[name])
+    logs["gradient_norm"] = norm
+    logs["clipped"] = tf.cast(norm > clip_norm, tf.float32) if clip_norm else tf.zeros([])
+    return logs
+
+
+def _norms(networks: Networks, values: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The global norm of each network's part of the values."""
+    norms, first = {}, 0
+    for name, variables in networks.items():
+        norms[name] = tf.linalg.global_norm(values[first : first + len(variables)])
+        first += len(variables)
+    return norms
+
+
+def update_averages(
+    averages: Sequence[tf.Variable],
+    variables: Sequence[tf.Variable],
+    momentum: float,
+    step: tf.Tensor,
+) -> None:
+    """Moves the moving average of each variable towards its value; in a replica's context.
+
+    Args:
+        averages: one for each variable.
+        variables: just updated.
+        momentum: share of the average that is kept in a step, in [0, 1).
+        step: steps since the averages began, from 1. At first less is kept, (1 + n) / (10 + n) at
+            step n, so that the average soon forgets the initial weights.
+    """
+    n = tf.cast(step, tf.float32)
+    kept = tf.minimum(momentum, (1.0 + n) / (10.0 + n))
+
+    # In the cross-replica context, where a mirrored variable takes an assignment.
+    def assign(strategy: tf.distribute.Strategy, kept: tf.Tensor) -> None:
+        for average, variable in zip(averages, variables):
+            strategy.extended.update(
+                average, lambda a, v, k: a.assign(v + k * (a - v)), args=(variable, kept)
+            )
+
+    tf.distribute.get_replica_context().merge_call(assign, args=(kept,))
