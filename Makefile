@@ -17,14 +17,12 @@ else ifeq ($(DATASET),celeba_hq)
 CONFIG ?= experiments/configs/celeba_hq.py
 endif
 CONFIG ?= experiments/configs/small.py
-# Any other config has a dataset and a length of its own, which hold unless the user says
-# otherwise.
+# Any other config has a dataset of its own, which holds unless the user says otherwise.
 ifeq ($(CONFIG),experiments/configs/small.py)
 DATASET ?= samples
-MINUTES ?= 5
 endif
 # Read by the recipe from its environment, where no character of a path needs escaping.
-export CONFIG DATASET MINUTES
+export CONFIG DATASET STEPS MINUTES
 
 VENV_PYTHON = .venv/bin/python
 STAMP = .venv/.installed
@@ -60,8 +58,9 @@ TRAINED = $${RUN:-runs/small_samples}
 .PHONY: help venv train ablation $(GROUPS) evaluate export demo data check-data benchmark lint format type test lock clean
 
 help:
-	@echo 'make train   train, by default for 5 minutes on the sample photographs:'
-	@echo '             [DATASET=samples] [MINUTES=5] [CONFIG=experiments/configs/small.py] [ARGS=...]'
+	@echo 'make train   train, by default about 5 minutes on the sample photographs:'
+	@echo '             [DATASET=samples] [STEPS=...] [CONFIG=experiments/configs/small.py] [ARGS=...]'
+	@echo '             MINUTES=... stops sooner; the same command then goes on'
 	@echo "             DATASET='folder:/my photographs' trains on the images of a folder;"
 	@echo '             DATASET=photos, places2, celeba_hq, div2k, flist:FILE, tfds:NAME: see README'
 	@echo 'make ablation [layers] [fusion] [dilation] [further]'
@@ -109,6 +108,7 @@ $(STAMP): setup.cfg setup.py constraints.txt
 train: $(STAMP)
 	@$(VENV_PYTHON) -m experiments.train --config="$$CONFIG" \
 	  $${DATASET:+"--config.data.dataset=$$DATASET"} \
+	  $${STEPS:+"--config.train.steps=$$STEPS"} \
 	  $${MINUTES:+"--config.train.minutes=$$MINUTES"} $(ARGS)
 
 ablation: $(STAMP)

@@ -83,9 +83,16 @@ def training_samples(
     """A run's first samples: crops of its highest level, `[S, S, 3]` uint8, and bool holes."""
     from pgi import images, pipeline  # Not above: TensorFlow takes seconds to import.
 
-    size, crop, flip = config.model.levels[-1], config.data.crop, config.data.flip
+    size, given = config.model.levels[-1], config.data
     crops = pipeline.crops(
-        source, size=size, crop=crop, batch_size=1, seed=config.train.seed, flip=flip, count=count
+        source,
+        size=size,
+        crop=given.crop,
+        batch_size=1,
+        seed=config.train.seed,
+        flip=given.flip,
+        rotate=given.rotate,
+        count=count,
     )
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, config.train.seed)
     for pyramid, masks in pipeline.apply_on(crops, build, device=None):

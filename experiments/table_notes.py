@@ -121,10 +121,25 @@ def provenance(results: Results) -> list[str]:
                     short_hash(run.get("sha256")),
                     escape(config.get("name", "") if isinstance(config, Mapping) else config or ""),
                     short_hash(run.get("git_commit")),
+                    _adversarial_weight(config, run.get("checkpoint")),
                 ]
             )
     titles = ["method", "seed", "run folder", "checkpoint", "its SHA-256", "config", "git commit"]
-    return ["## Provenance", table(titles, rows, texts=len(titles))] if rows else []
+    texts = len(titles)
+    titles.append("adversarial weight reached")
+    return ["## Provenance", table(titles, rows, texts=texts)] if rows else []
+
+
+def _adversarial_weight(config: Any, checkpoint: str | None) -> str:
+    """The weight of the adversarial loss at a checkpoint's step; nothing if it is not known."""
+    if not isinstance(config, Mapping) or not {"loss", "train"} <= set(config) or not checkpoint:
+        return ""
+    loss, step = config["loss"], int(checkpoint.rpartition("-")[2])
+    # Results of earlier versions have the warm-up in steps.
+    steps = loss.get("adversarial_warmup", 0.0) * config["train"]["steps"]
+    steps = loss.get("adversarial_warmup_steps", steps)
+    reached = min(step / steps, 1.0) if steps else 1.0
+    return f"{loss['adversarial_weight'] * reached:.3g}"
 
 
 def short_hash(sha256: str | None) -> str:

@@ -11,14 +11,17 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from absl import app, flags
 from ml_collections import config_flags
 
 import data
 from experiments import program
-from pgi import summary, training
+from pgi import images, summary, training
 from pgi.config import ExperimentConfig, from_dict, to_dict
+from pgi.evaluation.methods import Case, classical
+from pgi.losses import hole_l1
 from pgi.reading import ImageSource
 from pgi.rules import RuleError
 from pgi.run_folder import RunFolder
@@ -80,8 +83,23 @@ def _report(
     for level, side in enumerate(config.model.levels):
         print(f"  level {level} ({side} px)   {last[f'validation/level_{level}/hole_l1']:.3f}")
     print(f"  mean colour       {last['validation/mean_colour_hole_l1']:.3f}")
+    for title, value in _classical_hole_l1(config, sources[1]).items():
+        print(f"  {title:<17} {value:.3f}")
     picture = RunFolder(workdir).picture(int(last["step"]))
     print(f"Run folder: {workdir}; newest picture: {picture}")
+
+
+def _classical_hole_l1(config: ExperimentConfig, source: ImageSource) -> dict[str, float]:
+    """Validation's hole L1 of the methods that need no training, at the highest level."""
+    pyramid, masks = training.validation_examples(config, source)
+    pixels, holes = images.to_uint8(pyramid[-1]).numpy(), masks[-1].numpy()[..., 0] > 0.5
+    found = {}
+    for method in classical():
+        if method.name != "mean_colour":  # Validation has its own.
+            filled = np.stack([method.fill(Case("", "", *x)) for x in zip(pixels, holes)])
+            errors = hole_l1(pyramid[-1], images.to_float(filled), masks[-1])
+            found[method.title] = float(tf.reduce_mean(errors))
+    return found
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from experiments.configs import paper_512, small
-from pgi.config import ExperimentConfig
+from experiments.configs import paper_512
+from pgi.config import DataConfig, ExperimentConfig, LossConfig, ModelConfig, TrainConfig
 from pgi.rules import check_choice
 
 OURS = "pg"
@@ -102,12 +102,27 @@ class Scale:
 def _small(
     dataset: str, width: int, batch_size: int, steps: int, snapshot: int
 ) -> ExperimentConfig:
-    config = small.get_config()
-    return replace(
-        config,
-        model=replace(config.model, width=width),
-        data=replace(config.data, dataset=dataset),
-        train=replace(config.train, batch_size=batch_size, steps=steps, snapshot_steps=snapshot),
+    """The paper's joint training with what makes short ones healthy (docs/TRAINING.md)."""
+    return ExperimentConfig(
+        model=ModelConfig(
+            levels=(32, 64, 128),
+            width=width,
+            kernel_initializer="gated_he",
+            discriminator_width=16,
+        ),
+        loss=LossConfig(adversarial_weight=0.02, adversarial_warmup=0.5),
+        data=DataConfig(dataset, crop="random_resized", flip=True, rotate=True),
+        train=TrainConfig(
+            batch_size=batch_size,
+            learning_rate=5e-4,
+            learning_rate_schedule="cosine",
+            beta_1=0.9,
+            beta_2=0.99,
+            clip_norm=0.5,
+            ema_momentum=0.99,
+            steps=steps,
+            snapshot_steps=snapshot,
+        ),
     )
 
 

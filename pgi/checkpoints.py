@@ -37,7 +37,7 @@ def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
         RunFolderError: the files lack a part of it, or hold another shape.
     """
     try:
-        checkpoint.restore(path).assert_existing_objects_matched().expect_partial()
+        checkpoint.read(path).assert_existing_objects_matched().expect_partial()
     except (AssertionError, ValueError) as error:
         raise RunFolderError(f"{path} does not fit: {error}") from error
 

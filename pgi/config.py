@@ -136,14 +136,17 @@ class DataConfig:
             makes the whole photograph that size (CelebA-HQ), "random_resized" cuts a random square
             and resizes it (for a few large photographs).
         flip: whether to mirror training crops left to right at random.
+        rotate: whether to turn training crops by 0, 90, 180 or 270 degrees at random, so that a
+            few photographs teach more.
         validation_images: how many fixed validation examples (crop and mask) there are.
 
-    Source: section 4. Departs from it: "random_resized" and `flip` are ours.
+    Source: section 4; "random_resized", `flip` and `rotate` are ours.
     """
 
     dataset: str = "samples"
     crop: str = "random"
     flip: bool = False
+    rotate: bool = False
     validation_images: int = 16
 
     def __post_init__(self) -> None:

@@ -209,9 +209,7 @@ def load(path: str | Path) -> Inpainter:
     model = PyramidGenerator(**dataclasses.asdict(config.model))
     model.build_networks()
     try:
-        names = {name.partition("/")[0] for name, _ in tf.train.list_variables(str(checkpoint))}
-        averaged = "averaged_sub_generators" in names
-        which = "averaged_sub_generators" if averaged else "sub_generators"
+        which = generators_in(checkpoint)
         # Partial: what only training needs stays in the file.
         restored = tf.train.Checkpoint(**{which: model.sub_generators}).restore(str(checkpoint))
         restored.expect_partial().assert_existing_objects_matched()
@@ -219,7 +217,15 @@ def load(path: str | Path) -> Inpainter:
         raise RunFolderError(
             f"{checkpoint} is damaged or does not fit its run's config: {error}"
         ) from error
-    return Inpainter(model, f"{checkpoint}{', moving average' if averaged else ''}")
+    averaged = ", moving average" if which.startswith("averaged") else ""
+    return Inpainter(model, f"{checkpoint}{averaged}")
+
+
+def generators_in(checkpoint: Path) -> str:
+    """What a checkpoint calls the sub-generators to use: the moving averages if it has them."""
+    names = {name.partition("/")[0] for name, _ in tf.train.list_variables(str(checkpoint))}
+    averaged = "averaged_sub_generators"
+    return averaged if averaged in names else "sub_generators"
 
 
 def find_checkpoint(path: str | Path) -> Path:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import tensorflow as tf
 
-from pgi import deepfillv2
-from pgi.inference import find_checkpoint
-from pgi.models import PyramidGenerator
+from pgi import checkpoints, deepfillv2
+from pgi.inference import find_checkpoint, generators_in
+from pgi.models import PyramidGenerator, SubGenerator
 from pgi.rules import RuleError
 from pgi.run_folder import RunFolder, RunFolderError
 
@@ -45,53 +46,71 @@ def load(model: PyramidGenerator, source: str) -> str:
 def start_from_below(model: PyramidGenerator, level: int) -> None:
     """Starts a level with the weights of the level below, and a coarse network that returns 0.
 
-    Both levels do the same to images of different sizes, so the weights carry over; dilated layers
-    that only one of them has are left out. With a coarse result of 0, the sum of equation 3 is the
-    upsampled result of the level below.
+    Both levels do the same to images of different sizes, so the weights carry over. With a coarse
+    result of 0, the sum of equation 3 is the upsampled result of the level below.
 
     Args:
         model: built, with fusion "image".
         level: at least 1.
+
+    Source: SinGAN, which starts each scale with the weights of the one before.
     """
-    lower, upper = model.sub_generators[level - 1 : level + 1]
-    sources = deepfillv2.generator_variables(lower)
-    for name, variable in deepfillv2.generator_variables(upper).items():
-        variable.assign(sources[name])
+    upper = model.sub_generators[level]
+    _copy(model.sub_generators[level - 1], upper)
     last = upper.coarse.decoder.conv17
     for variable in (last.kernel, last.bias):
         variable.assign(tf.zeros_like(variable))
-    lower, upper = model.discriminators[level - 1 : level + 1]
-    upper.set_weights(lower.get_weights())
+    model.discriminators[level].set_weights(model.discriminators[level - 1].get_weights())
+
+
+def _copy(source: SubGenerator, target: SubGenerator) -> list[str]:
+    """Copies weights layer by layer; returns the layers that only the target has.
+
+    Raises:
+        ValueError: a layer's weights have another shape.
+    """
+    theirs, missing = deepfillv2.generator_variables(source), []
+    for name, variable in deepfillv2.generator_variables(target).items():
+        if name in theirs:
+            variable.assign(theirs[name])
+        elif name.endswith("/kernel"):
+            missing.append(name.split("/")[-2])
+    return missing
 
 
 def _load_run(model: PyramidGenerator, source: str) -> list[str]:
     checkpoint = find_checkpoint(source)
-    theirs = RunFolder(checkpoint.parent.parent).read_config().model.levels
-    if not set(model.levels) & set(theirs):
+    theirs = PyramidGenerator(
+        **dataclasses.asdict(RunFolder(checkpoint.parent.parent).read_config().model)
+    )
+    theirs.build_networks()
+    kind = generators_in(checkpoint)
+    parts = {kind: theirs.sub_generators, "discriminators": theirs.discriminators}
+    checkpoints.restore(tf.train.Checkpoint(**parts), str(checkpoint))
+    if not set(model.levels) & set(theirs.levels):
         raise RuleError(
             f"train.initial_weights must have a level of {list(model.levels)} px, "
-            f"got {source} of {list(theirs)}"
+            f"got {source} of {list(theirs.levels)}"
         )
-    names = {name.partition("/")[0] for name, _ in tf.train.list_variables(str(checkpoint))}
-    kind = next(x for x in ("averaged_sub_generators", "sub_generators") if x in names)
     lines = []
     for level, side in enumerate(model.levels):
-        if side not in theirs:
-            lines.append(f"level {level} ({side} px): not there; keeps its initial weights")
+        name = f"level {level} ({side} px)"
+        if side not in theirs.levels:
+            lines.append(f"{name}: not there; keeps its initial weights")
             continue
-        number = str(theirs.index(side))
-        parts = {kind: model.sub_generators[level], "discriminators": model.discriminators[level]}
-        lists = {name: tf.train.Checkpoint(**{number: part}) for name, part in parts.items()}
+        number = theirs.levels.index(side)
         try:
-            restored = tf.train.Checkpoint(**lists).restore(str(checkpoint)).expect_partial()
-            restored.assert_existing_objects_matched()
-        except (AssertionError, ValueError) as error:
+            missing = _copy(theirs.sub_generators[number], model.sub_generators[level])
+            judge = theirs.discriminators[number].get_weights()
+            model.discriminators[level].set_weights(judge)
+        except ValueError as error:
             raise RuleError(
-                f"train.initial_weights must have networks like ours, got {checkpoint}, where "
-                f"level {level} ({side} px) does not fit: {error}"
+                f"train.initial_weights must have networks like ours, got {checkpoint}, whose "
+                f"{name} does not fit: {error}"
             ) from error
         which = "moving average" if kind.startswith("averaged") else "weights"
-        lines.append(f"level {level} ({side} px): {which} of its sub-generator; discriminator")
+        line = f"{name}: {which} of its sub-generator; discriminator"
+        lines.append(line + f"; not {', '.join(missing)}" * bool(missing))
     return lines
 
 

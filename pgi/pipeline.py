@@ -38,6 +38,7 @@ def crops(
     batch_size: int,
     seed: int,
     flip: bool = False,
+    rotate: bool = False,
     first: int = 0,
     count: int | None = None,
     shuffle: bool = True,
@@ -53,6 +54,7 @@ def crops(
         batch_size: samples a batch.
         seed: of order, crops and flips.
         flip: mirrors each crop left to right at random.
+        rotate: turns each crop by 0, 90, 180 or 270 degrees at random.
         first: number of the first sample; a run that is continued starts at step * batch_size.
         count: number of samples, the last batch may then be smaller; None for no end.
         shuffle: a new order every time round, or always that of the source.
@@ -64,7 +66,9 @@ def crops(
     def load(number: np.int64, file: np.int64) -> np.ndarray:
         rng = np.random.default_rng([seed, int(number)])
         image = _cut(source.read(int(file)), size, crop, rng)
-        return _mirror(image, rng) if flip else image
+        if flip and rng.integers(2):
+            image = image[:, ::-1]
+        return np.rot90(image, rng.integers(4)) if rotate else image
 
     def sample(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         file = _file_number(number, len(source), seed, shuffle)
@@ -107,10 +111,6 @@ def _cut(image: np.ndarray, size: int, crop: str, rng: np.random.Generator) -> n
     side = size if crop == "random" else int(rng.integers(size, short, endpoint=True))
     top, left = (int(rng.integers(0, length - side, endpoint=True)) for length in image.shape[:2])
     return resize(image[top : top + side, left : left + side], size, size)
-
-
-def _mirror(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return cv2.flip(image, 1) if rng.integers(2) else image
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:

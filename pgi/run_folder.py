@@ -109,8 +109,8 @@ class RunFolder:
         """
         description = self.read_description()
         try:
-            return from_dict(description["config"])
-        except (ValueError, KeyError, TypeError) as error:
+            return from_dict(_upgraded(description["config"]))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RunFolderError(f"{self.path} is no run folder: {error}") from error
 
     def read_description(self) -> dict[str, Any]:
@@ -212,6 +212,18 @@ class RunFolder:
         """Steps and their sample pictures, in the order of the steps."""
         pictures = (p for p in self.samples.glob("step_*") if p.suffix in (".png", ".jpg"))
         return sorted((int(path.stem.partition("_")[2]), path) for path in pictures)
+
+
+def _upgraded(config: dict[str, Any]) -> dict[str, Any]:
+    """A config as earlier versions wrote it, with the fields of this one."""
+    loss, train = dict(config.get("loss", {})), dict(config.get("train", {}))
+    if "adversarial_warmup_steps" in loss:
+        share = loss.pop("adversarial_warmup_steps") / train["steps"]
+        loss["adversarial_warmup"] = min(share, 1.0)
+    # Then, the average replaced the weights: there is none beside them.
+    if train.pop("ema_overwrite_frequency", None) is not None:
+        train["ema_momentum"] = 0.0
+    return {**config, **{key: part for key, part in (("loss", loss), ("train", train)) if part}}
 
 
 def _follows_steps(config: ExperimentConfig) -> bool:

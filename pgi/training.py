@@ -76,7 +76,7 @@ def train(
     run.forget_after(model.step)
 
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, config.train.seed)
-    examples = _validation_examples(config, validation_source)
+    examples = validation_examples(config, validation_source)
     validation = tf.data.Dataset.from_tensor_slices(examples).batch(replicas)
     pictures = tf.nest.map_structure(lambda x: x[:_PICTURES], examples)
     began = time.monotonic()
@@ -179,13 +179,14 @@ def _crops(
         batch_size=batch_size,
         seed=seed,
         flip=config.data.flip and count is None,
+        rotate=config.data.rotate and count is None,
         first=first,
         count=count,
         shuffle=count is None,
     )
 
 
-def _validation_examples(config: ExperimentConfig, source: ImageSource) -> pipeline.Pyramids:
+def validation_examples(config: ExperimentConfig, source: ImageSource) -> pipeline.Pyramids:
     """The fixed validation images and masks, all in one batch: they are few, and made once."""
     seed, count = pipeline.VALIDATION_SEED, config.data.validation_images
     crops = _crops(config, source, seed, batch_size=count, count=count)

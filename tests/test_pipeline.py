@@ -309,6 +309,19 @@ def test_flip_mirrors_half_of_the_crops_that_there_are_without_it():
     assert abs(mirrored - count / 2) < SIGMAS * math.sqrt(count / 4)
 
 
+def test_rotate_turns_a_quarter_of_the_crops_by_each_of_the_right_angles():
+    source, count = Pictures(noise(24, 31)), 200
+    plain = samples(source, count, size=8)
+    turned = samples(source, count, size=8, rotate=True)
+    angles = [
+        [k for k in range(4) if np.array_equal(changed, np.rot90(crop, k))]
+        for crop, changed in zip(plain, turned)
+    ]
+    assert all(len(found) == 1 for found in angles)
+    counts = np.bincount([found[0] for found in angles], minlength=4)
+    assert all(abs(counts - count / 4) < SIGMAS * math.sqrt(count * 3 / 16))
+
+
 def test_flip_depends_on_seed_and_number_only(photographs):
     whole = samples(FileSource(photographs), 20, size=16, flip=True)
     later = samples(FileSource(photographs), 9, 11, size=16, flip=True, batch_size=2)

@@ -17,7 +17,19 @@ from pgi.config import ExperimentConfig, LossConfig, TrainConfig, differences, t
 from pgi.run_folder import RunFolder, RunFolderError, write_atomically
 
 CONFIG = ExperimentConfig(name="a")
+
+
+def changed_train(**values) -> ExperimentConfig:
+    return ExperimentConfig(train=TrainConfig(**values))
+
+
 LAYERWISE = ExperimentConfig(train=TrainConfig(schedule="layerwise", steps=300))
+FOLLOWS_STEPS = {
+    "layerwise": LAYERWISE,
+    "bottom_up": changed_train(schedule="bottom_up"),
+    "cosine": changed_train(learning_rate_schedule="cosine"),
+    "adversarial warm-up": ExperimentConfig(loss=LossConfig(adversarial_warmup=0.5)),
+}
 
 
 def changed(config: ExperimentConfig, **values) -> ExperimentConfig:
@@ -101,7 +113,15 @@ def test_a_run_of_another_config_is_refused_with_every_difference_and_both_value
 
 @pytest.mark.parametrize(
     "values",
-    [{"steps": 7}, {"minutes": 2.5}, {"snapshot_steps": 3}, {"keep_checkpoints": 1}],
+    [
+        {"steps": 7},
+        {"minutes": 2.5},
+        {"snapshot_steps": 3},
+        {"keep_checkpoints": 1},
+        {"milestone_steps": 100},
+        {"milestone_hours": 0.5},
+        {"attention_megabytes": 64},
+    ],
     ids=lambda values: next(iter(values)),
 )
 def test_how_long_a_run_goes_on_may_change(tmp_path, values):
@@ -123,11 +143,13 @@ def test_what_a_step_computes_may_not_change(tmp_path, values):
         RunFolder(tmp_path).begin(changed(CONFIG, **values))
 
 
-def test_layerwise_the_steps_decide_who_is_trained_so_they_may_not_change(tmp_path):
-    RunFolder(tmp_path).begin(LAYERWISE)
-    RunFolder(tmp_path).begin(LAYERWISE)
+@pytest.mark.parametrize("name", FOLLOWS_STEPS)
+def test_where_what_a_step_computes_follows_from_the_steps_they_may_not_change(tmp_path, name):
+    config = changed(FOLLOWS_STEPS[name], steps=300)
+    RunFolder(tmp_path).begin(config)
+    RunFolder(tmp_path).begin(config)
     with pytest.raises(RunFolderError, match=r"train\.steps: 300, not 600"):
-        RunFolder(tmp_path).begin(changed(LAYERWISE, steps=600))
+        RunFolder(tmp_path).begin(changed(config, steps=600))
 
 
 @pytest.mark.parametrize("name", ["minutes", "snapshot_steps", "keep_checkpoints"])
@@ -215,6 +237,38 @@ def test_a_run_without_metrics_has_none_to_forget(tmp_path):
     run = RunFolder(tmp_path)
     run.forget_after(0)
     assert run.read_metrics() == []
+
+
+def test_of_the_pictures_the_newest_50_and_the_milestones_are_kept(tmp_path):
+    run = RunFolder(tmp_path)
+    run.begin(CONFIG)
+    run.milestones.mkdir()
+    for step in (20, 30):
+        (run.milestones / f"step-{step}.index").touch()
+    for step in range(1, 61):
+        run.write_picture(step, bytes([step]), ".png" if step % 2 else ".jpg")
+    kept = sorted(int(path.stem[5:]) for path in run.samples.iterdir())
+    assert kept == list(range(11, 61))
+    for step in range(61, 120):
+        run.write_picture(step, b"x", ".png")
+    kept = sorted(int(path.stem[5:]) for path in run.samples.iterdir())
+    assert kept == [20, 30, *range(70, 120)]
+    assert run.picture(20).read_bytes() == bytes([20]) and run.picture(21) is None
+    run.forget_after(70)
+    assert sorted(int(path.stem[5:]) for path in run.samples.iterdir()) == [20, 30, 70]
+
+
+def test_a_run_of_an_earlier_version_is_read(tmp_path):
+    run = RunFolder(tmp_path)
+    run.begin(CONFIG)
+    description = json.loads((tmp_path / "config.json").read_text())
+    loss, train = description["config"]["loss"], description["config"]["train"]
+    loss["adversarial_warmup_steps"] = loss.pop("adversarial_warmup") + 250_000
+    train |= {"ema_momentum": 0.95, "ema_overwrite_frequency": 50}
+    (tmp_path / "config.json").write_text(json.dumps(description))
+    found = run.read_config()
+    assert found.loss.adversarial_warmup == 0.25 and found.train.ema_momentum == 0.0
+    assert found.model == CONFIG.model
 
 
 # Writing

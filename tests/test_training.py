@@ -52,11 +52,12 @@ def flags(workdir: Path, folder: Path, steps: int) -> list[str]:
         "--config=experiments/configs/small.py",
         f"--workdir={workdir}",
         f"--config.data.dataset=folder:{folder}",
-        "--config.model.levels=(16,)",
-        "--config.loss.level_weights=(1.0,)",
+        "--config.model.levels=(8, 16)",
+        "--config.loss.level_weights=(10.0, 1.0)",
         "--config.model.width=4",
         "--config.model.discriminator_width=2",
-        "--config.train.batch_size=2",
+        "--config.train.stage_shares=(1.0, 1.0)",
+        "--config.train.stage_batch_sizes=(4, 2)",
         "--config.train.snapshot_steps=3",
         f"--config.train.steps={steps}",
     ]
@@ -102,7 +103,8 @@ def test_a_killed_run_goes_on_to_the_bits_of_an_unbroken_one(tmp_path: Path, fol
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run_program(*flags(whole, folder, steps=12))
 
-    # Killed in the middle of things: after the checkpoint of step 3 or 6, at whatever step.
+    # Killed in the middle of things: after a checkpoint, at whatever step, and then continued past
+    # the end of the first stage, where the second level starts from the first.
     process = program(*flags(broken, folder, steps=12))
     deadline = time.monotonic() + 120
     while tf.train.latest_checkpoint(str(broken / "checkpoints")) is None:

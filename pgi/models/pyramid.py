@@ -163,6 +163,7 @@ class PyramidGenerator(keras.Model):
         _from_below(networks, (images, tuple(image[..., :1] for image in images)))
         for average, network in zip(networks, self.sub_generators):
             average.set_weights(network.get_weights())
+            average.trainable = False
         self.averaged_sub_generators = networks
 
     @property

@@ -170,13 +170,14 @@ def test_the_program_tells_sizes_and_what_is_unreadable(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "crop, flip", [("random", True), ("random_resized", False), ("resize", True)]
+    "crop, flip, rotate",
+    [("random", True, False), ("random_resized", False, True), ("resize", True, True)],
 )
-def test_the_sheet_shows_the_first_samples_of_the_training(tmp_path, crop, flip, caplog):
+def test_the_sheet_shows_the_first_samples_of_the_training(tmp_path, crop, flip, rotate, caplog):
     paths = [noise(tmp_path / f"{n}.png", 200 + 30 * n, 280) for n in range(7)]
     truncate(paths[3])
     lists = flist(tmp_path / "a", paths), flist(tmp_path / "b", paths[:1])
-    experiment = config(crop=crop, flip=flip)
+    experiment = config(crop=crop, flip=flip, rotate=rotate)
     output = tmp_path / "sheets" / "sheet.png"
     assert check.check_dataset(f"flist:{lists[0]},{lists[1]}", experiment, output) == 1
     assert not [record for record in caplog.records if record.levelname == "WARNING"]

@@ -91,11 +91,13 @@ def test_the_papers_configuration_has_the_papers_values() -> None:
     assert config.model.kernel_initializer == "glorot_uniform"
     assert config.loss.level_weights == (10, 1, 1)
     assert (config.loss.l1_weight, config.loss.coarse_l1_weight) == (1, 0)
-    assert (config.loss.adversarial_weight, config.loss.adversarial_warmup_steps) == (1, 0)
+    assert (config.loss.adversarial_weight, config.loss.adversarial_warmup) == (1, 0)
     assert (config.train.batch_size, config.train.learning_rate) == (4, 1e-4)
-    assert (config.train.beta_1, config.train.beta_2) == (0.5, 0.999)
-    assert config.train.schedule == "joint"
-    assert (config.data.crop, config.data.flip) == ("random", False)
+    assert (config.train.beta_1, config.train.beta_2, config.train.epsilon) == (0.5, 0.999, 1e-8)
+    assert (config.train.learning_rate_schedule, config.train.warmup_steps) == ("constant", 0)
+    assert (config.train.clip_norm, config.train.ema_momentum) == (0, 0)
+    assert (config.train.schedule, config.train.convolution_dtype) == ("joint", "float32")
+    assert (config.data.crop, config.data.flip, config.data.rotate) == ("random", False, False)
 
 
 def test_the_summary_shows_shapes_and_parameters_of_every_network() -> None:

@@ -1,0 +1,94 @@
+"""Which checkpoints are kept: the latest, milestones, and the best by validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from pgi import checkpoints, inference, training
+from pgi.checkpoints import BEST_BY, Checkpoints
+from pgi.config import ExperimentConfig, ModelConfig, TrainConfig
+from pgi.run_folder import RunFolder, RunFolderError
+from pgi.stages import stages
+from tests.tiny_run import CONFIG, write_run
+
+
+def kept(folder: Path) -> list[int]:
+    return sorted(int(path.stem.partition("-")[2]) for path in folder.glob("*.index"))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    run = RunFolder(tmp_path / "run")
+    run.begin(CONFIG)
+    return run
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = training.make_model(CONFIG)
+    training.compile_model(model, CONFIG, *stages(CONFIG))
+    return model
+
+
+def save(run: RunFolder, model, train: TrainConfig, validation: dict[int, float]) -> None:
+    """As a process that takes some steps does."""
+    written = Checkpoints(run, model, train)
+    for step, value in validation.items():
+        run.append_metrics(step, {BEST_BY: value})
+        written.save(step, value)
+
+
+def test_the_latest_the_best_and_milestones_are_kept(run, model):
+    train = TrainConfig(keep_checkpoints=2, milestone_steps=20)
+    save(run, model, train, {10: 0.5, 20: 0.4, 30: 0.3, 40: 0.35, 50: 0.6})
+    assert kept(run.checkpoints) == [40, 50]
+    assert kept(run.best) == [30]
+    assert kept(run.milestones) == run.milestone_steps() == [20, 40]
+
+
+def test_a_run_that_is_continued_remembers_its_best_and_its_milestones(run, model):
+    train = TrainConfig(keep_checkpoints=2, milestone_steps=30)
+    save(run, model, train, {10: 0.2, 30: 0.5})
+    save(run, model, train, {50: 0.3, 60: 0.1})
+    assert kept(run.checkpoints) == [50, 60]
+    assert kept(run.best) == [60]
+    assert kept(run.milestones) == [30, 60]
+
+
+def test_milestones_by_the_hour(run, model, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    written = Checkpoints(run, model, TrainConfig(milestone_hours=1.5))
+    for step, hours in enumerate((1.0, 1.4, 1.6, 2.0, 3.2), start=1):
+        now[0] = 3600 * hours
+        written.save(step, 1.0)
+    assert kept(run.milestones) == [3, 5]
+
+
+def test_best_and_milestones_can_be_loaded_like_the_latest(run, model):
+    save(run, model, TrainConfig(milestone_steps=1), {1: 0.5, 2: 0.9})
+    for path in (run.path, run.best / "step-1", run.milestones / "step-2.index"):
+        assert "step-" in inference.load(path).origin
+
+
+def test_a_checkpoint_of_other_networks_is_refused_by_name(tmp_path):
+    write_run(tmp_path / "run")
+    path = RunFolder(tmp_path / "run").newest_checkpoint()
+    wider = training.make_model(
+        ExperimentConfig(model=ModelConfig(levels=(8, 16, 32), width=8, discriminator_width=2))
+    )
+    with pytest.raises(RunFolderError, match="step-2 does not fit"):
+        checkpoints.restore(checkpoints.networks(wider), path)
+
+
+def test_a_checkpoint_without_the_moving_average_is_refused_where_one_is_kept(tmp_path):
+    write_run(tmp_path / "run")
+    averaging = training.make_model(CONFIG)
+    averaging.keep_averages()
+    path = RunFolder(tmp_path / "run").newest_checkpoint()
+    with pytest.raises(RunFolderError, match="does not fit"):
+        checkpoints.restore(checkpoints.networks(averaging), path)
+    assert tf.train.latest_checkpoint(str(tmp_path / "run" / "checkpoints")) == path
