@@ -162,7 +162,8 @@ class TrainConfig:
     Attributes:
         batch_size: of all replicas together.
         learning_rate: of both Adam optimisers, after the warm-up.
-        learning_rate_schedule: "constant", or "cosine": falls to 0 at the end of each stage.
+        learning_rate_schedule: "constant", or "cosine": falls to 0 over the training; see
+            `pgi.stages.LearningRate`.
         warmup_steps: steps at the start of each stage over which the learning rate grows linearly
             from 0.
         beta_1: of both Adam optimisers.

@@ -7,13 +7,13 @@ earlier stage, its first updates would be 15 to 18 times the learning rate.)
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
+import dataclasses
+from typing import Any, NamedTuple
 
+import tensorflow as tf
 from tensorflow import keras
 
 from pgi.config import ExperimentConfig, TrainConfig
-
-LearningRate = Union[float, keras.optimizers.schedules.LearningRateSchedule]
 
 
 class Stage(NamedTuple):
@@ -59,23 +59,31 @@ def stages(config: ExperimentConfig) -> list[Stage]:
     return made
 
 
-def learning_rate(train: TrainConfig, stage: Stage) -> LearningRate:
-    """The learning rate of one stage, by the optimiser's own count of steps.
+class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate of a stage, by the optimiser's own count of its steps.
 
-    With a warm-up, step n of it (from 0) has (n + 1) / (warm-up steps + 1) of the full rate. The
-    cosine reaches 0 with the stage's last step.
+    Step n of a stage, from 0, has at most (n + 1) / (warm-up steps + 1) of the rate. The cosine
+    falls to 0 over all steps of a training, in which the lowest levels learn throughout, but under
+    "layerwise", where every level has a stage of its own, over those of each stage.
+
+    Args:
+        train: the schedule.
+        stage: of it.
     """
-    steps = max(stage.last_step - stage.first_step, 1)
-    warmup = min(train.warmup_steps, steps - 1)
-    if train.learning_rate_schedule == "cosine":
-        first = train.learning_rate / (warmup + 1)
-        if not warmup:
-            return keras.optimizers.schedules.CosineDecay(train.learning_rate, steps)
-        return keras.optimizers.schedules.CosineDecay(
-            first, steps - warmup, warmup_target=train.learning_rate, warmup_steps=warmup
-        )
-    if not warmup:
-        return train.learning_rate
-    return keras.optimizers.schedules.PolynomialDecay(
-        train.learning_rate / (warmup + 1), warmup, end_learning_rate=train.learning_rate
-    )
+
+    def __init__(self, train: TrainConfig, stage: Stage) -> None:
+        self.train, self.stage = train, stage
+        whole = train.schedule != "layerwise"
+        self.first_step = stage.first_step if whole else 0
+        steps = train.steps if whole else max(stage.last_step - stage.first_step, 1)
+        self.cosine = keras.optimizers.schedules.CosineDecay(train.learning_rate, steps)
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        rate = tf.constant(self.train.learning_rate)
+        if self.train.learning_rate_schedule == "cosine":
+            rate = self.cosine(step + self.first_step)
+        warmed_up = (tf.cast(step, tf.float32) + 1.0) / (self.train.warmup_steps + 1.0)
+        return rate * tf.minimum(warmed_up, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"train": dataclasses.asdict(self.train), "stage": self.stage._asdict()}

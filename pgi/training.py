@@ -23,7 +23,7 @@ from pgi.models import PyramidGenerator
 from pgi.reading import ImageSource
 from pgi.rules import check
 from pgi.run_folder import RunFolder
-from pgi.stages import Stage, learning_rate, stages
+from pgi.stages import LearningRate, Stage, stages
 
 # Rows of a sample picture.
 _PICTURES = 4
@@ -149,7 +149,7 @@ def compile_model(
     warmup = loss.pop("adversarial_warmup") * train.steps
 
     def adam() -> keras.optimizers.Optimizer:
-        rate = learning_rate(train, stage)
+        rate = LearningRate(train, stage)
         return keras.optimizers.Adam(rate, train.beta_1, train.beta_2, epsilon=train.epsilon)
 
     model.compile(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 
 from pgi.config import ExperimentConfig, TrainConfig
 from pgi.rules import RuleError
-from pgi.stages import learning_rate, stages
+from pgi.stages import LearningRate, stages
 
 
 def config(**train: Any) -> ExperimentConfig:
@@ -48,33 +47,42 @@ def test_stages_follow_one_another_up_to_the_last_step(steps, shares):
     assert made[-1].sample(steps) == seen
 
 
-def rates(train: TrainConfig) -> np.ndarray:
-    """The rate of each step of the only stage."""
-    (only,) = stages(ExperimentConfig(train=train))
-    rate = learning_rate(train, only)
-    return np.array([float(rate(n)) if callable(rate) else rate for n in range(train.steps)])
+def rates(**train: Any) -> list[np.ndarray]:
+    """The rate of each step of each stage."""
+    made = config(learning_rate=0.3, **train)
+    found = []
+    for stage in stages(made):
+        rate = LearningRate(made.train, stage)
+        steps = range(stage.last_step - stage.first_step)
+        found.append(np.array([float(rate(n)) for n in steps]))
+    return found
 
 
-@pytest.mark.parametrize("warmup", [0, 1, 5])
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_the_learning_rate_warms_up_and_falls_as_it_says(schedule, warmup):
-    train = TrainConfig(
-        learning_rate=0.3, learning_rate_schedule=schedule, warmup_steps=warmup, steps=20
-    )
-    expected = []
-    for n in range(20):
-        if n < warmup:
-            expected.append(0.3 * (n + 1) / (warmup + 1))
-        elif schedule == "constant":
-            expected.append(0.3)
-        else:
-            expected.append(0.15 * (1 + math.cos(math.pi * (n - warmup) / (20 - warmup))))
-    np.testing.assert_allclose(rates(train), expected, rtol=1e-5)
+def cosine(steps: int) -> np.ndarray:
+    return 0.15 * (1 + np.cos(np.pi * np.arange(steps) / steps))
 
 
-def test_a_warm_up_longer_than_a_stage_still_ends_in_it():
-    train = TrainConfig(warmup_steps=50, steps=4, learning_rate_schedule="cosine")
-    assert np.argmax(rates(train)) == 3
+@pytest.mark.parametrize("schedule", ["joint", "layerwise", "bottom_up"])
+def test_a_constant_rate_warms_up_in_every_stage(schedule):
+    for stage in rates(schedule=schedule, steps=30, warmup_steps=4):
+        np.testing.assert_allclose(stage[:6], 0.3 * np.array([0.2, 0.4, 0.6, 0.8, 1, 1]), rtol=1e-6)
+        np.testing.assert_allclose(stage[4:], 0.3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ["joint", "bottom_up"])
+def test_the_cosine_runs_over_the_whole_training(schedule):
+    found = rates(schedule=schedule, steps=30, learning_rate_schedule="cosine")
+    np.testing.assert_allclose(np.concatenate(found), cosine(30), atol=1e-6)
+
+
+def test_layer_by_layer_the_cosine_runs_over_each_stage():
+    for stage in rates(schedule="layerwise", steps=30, learning_rate_schedule="cosine"):
+        np.testing.assert_allclose(stage, cosine(10), atol=1e-6)
+
+
+def test_the_cosine_is_warmed_up_too():
+    (found,) = rates(steps=20, learning_rate_schedule="cosine", warmup_steps=1)
+    np.testing.assert_allclose(found, cosine(20) * np.array([0.5] + [1] * 19), atol=1e-6)
 
 
 @pytest.mark.parametrize(
