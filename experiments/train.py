@@ -81,8 +81,10 @@ def _report(
         print(f"Files skipped as no usable image, see the warnings above: {skipped}")
     print(f"\nStep {last['step']}. L1 in the hole, validation, values in [-1, 1]:")
     for level, side in enumerate(config.model.levels):
-        print(f"  level {level} ({side} px)   {last[f'validation/level_{level}/hole_l1']:.3f}")
-    print(f"  mean colour       {last['validation/mean_colour_hole_l1']:.3f}")
+        value = last.get(f"validation/level_{level}/hole_l1")
+        shown = "not trained yet" if value is None else f"{value:.3f}"
+        print(f"  {f'level {level} ({side} px)':<17} {shown}")
+    print(f"  {'mean colour':<17} {last['validation/mean_colour_hole_l1']:.3f}")
     for title, value in _classical_hole_l1(config, sources[1]).items():
         print(f"  {title:<17} {value:.3f}")
     picture = RunFolder(workdir).picture(int(last["step"]))

@@ -139,16 +139,17 @@ class StopOnNonFinite(Watching):
 
 
 class WarnOfGrowth(keras.callbacks.Callback):
-    """Warns, once, when a network's gradient has grown a hundredfold.
+    """Warns, once, when the gradient of a network has grown a hundredfold.
 
-    A network's mean norm since the last snapshot is held against the smallest mean norm that the
-    whole gradient, of all sub-generators or all discriminators, had at any snapshot of the run.
+    A network's mean norm since the last snapshot is held against the smallest that it had at any
+    snapshot of the run. It must also be ten times the smallest of the whole gradient (of all
+    sub-generators, or all discriminators): the first gradients of some networks are tiny.
 
     Args:
         run: whose metrics tell of earlier snapshots.
     """
 
-    FACTOR = 100
+    OWN, WHOLE = 100, 10
 
     def __init__(self, run: RunFolder) -> None:
         super().__init__()
@@ -157,21 +158,24 @@ class WarnOfGrowth(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         past = self.run.read_metrics()
+
+        def least(name: str) -> float:
+            values = (line[name] for line in past if name in line)
+            return min(values, default=math.inf)
+
         for name, norm in (logs or {}).items():
             level, _, rest = name.partition("/")
             network = rest.removesuffix("/gradient_norm")
             if self.warned or network not in ("coarse", "refine", "discriminator"):
                 continue
-            whole = "discriminator" if network == "discriminator" else "generator"
-            whole = f"train/{whole}/gradient_norm"
-            least = min((line[whole] for line in past if whole in line), default=math.inf)
-            if norm > self.FACTOR * least:
+            kind = "discriminator" if network == "discriminator" else "generator"
+            own, whole = least(f"train/{name}"), least(f"train/{kind}/gradient_norm")
+            if norm > max(self.OWN * own, self.WHOLE * whole):
                 self.warned = True
                 logging.warning(
-                    "step %d: the gradient of %s's %s network has a mean norm of %.3g, over %d "
-                    "times the %.3g that the whole gradient had at an earlier snapshot; see "
-                    '"Sick curves" in docs/TRAINING.md',
-                    *(self.model.step, level, network, norm, self.FACTOR, least),
+                    "step %d: the gradient of %s's %s network has grown over %d times, from a mean "
+                    'norm of %.3g to %.3g; see "Sick curves" in docs/TRAINING.md',
+                    *(self.model.step, level, network, self.OWN, own, norm),
                 )
 
 
@@ -253,7 +257,7 @@ class Snapshot(keras.callbacks.Callback):
         self.writer.flush()
         picture = sample_sheet(self.model, *self.pictures)
         self.run.write_picture(step, *sheets.encode(picture))
-        self.checkpoints.save(step, values[BEST_BY])
+        self.checkpoints.save(step, values.get(BEST_BY))
 
 
 def _metric_name(name: str) -> str:
@@ -267,18 +271,18 @@ def sample_sheet(
     """One row an image: masked, each level's result, truth.
 
     Args:
-        model: a `PyramidGenerator`.
+        model: a `PyramidGenerator`, compiled; levels that are not trained yet are left out.
         pyramid: images of each level, `[B, H, W, 3]` in [-1, 1], coarsest first.
         masks: masks of each level, `[B, H, W, 1]`, 1 = hole.
 
     Returns:
         `[H', W', 3]` uint8, with a line of captions above.
     """
-    outputs = model.predict_on_batch((tuple(pyramid), tuple(masks)))
+    outputs = model.predict_on_batch((tuple(pyramid[: model.top]), tuple(masks[: model.top])))
     columns = {"masked": images.complete(pyramid[-1], tf.ones_like(pyramid[-1]), masks[-1])}
     for level, output in enumerate(outputs):
         shown = tf.convert_to_tensor(output.completed)
-        for _ in range(len(outputs) - 1 - level):
+        for _ in range(len(pyramid) - 1 - level):
             shown = double_nearest(shown)
         columns[f"level {level}: {output.completed.shape[1]} px"] = shown
     columns["truth"] = pyramid[-1]

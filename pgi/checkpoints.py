@@ -82,17 +82,17 @@ class Checkpoints:
         self.last_milestone = max(run.milestone_steps(), default=0)
         self.began = time.monotonic()
 
-    def save(self, step: int, validation: float) -> None:
+    def save(self, step: int, validation: float | None) -> None:
         """Saves one, and again where it is a milestone or the best so far.
 
         Args:
             step: the present one.
-            validation: the present value of `BEST_BY`.
+            validation: the present value of `BEST_BY`; None while the highest level is untrained.
         """
         if self._is_milestone(step):
             self.milestones.save(checkpoint_number=step)
             self.last_milestone, self.began = step, time.monotonic()
-        if validation < self.least:
+        if validation is not None and validation < self.least:
             self.best.save(checkpoint_number=step)
             self.least = validation
         self.latest.save(checkpoint_number=step)

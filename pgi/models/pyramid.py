@@ -186,6 +186,11 @@ class PyramidGenerator(keras.Model):
         """How many times the sub-generators were updated, over all stages of a training."""
         return int(self.steps_taken.numpy())
 
+    @property
+    def top(self) -> int:
+        """How many levels are computed in training; the model must be compiled."""
+        return self.trained_levels[-1] + 1
+
     def compile(
         self,
         generator_optimizer: keras.optimizers.Optimizer,
@@ -264,8 +269,7 @@ class PyramidGenerator(keras.Model):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One joint update: discriminators first, then generators, from one forward pass."""
         images, masks = data if self.preprocess is None else self.preprocess(*data)
-        top = self.trained_levels[-1] + 1
-        images, masks = images[:top], masks[:top]
+        images, masks = images[: self.top], masks[: self.top]
         networks = self._generator_networks()
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(_variables(networks))
@@ -290,12 +294,17 @@ class PyramidGenerator(keras.Model):
         return self._train_means.result()
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """L1 in the hole at every level, and that of filling with each image's mean colour."""
+        """L1 in the hole, also that of filling with each image's mean colour.
+
+        Levels above those that are trained are left out; `hole_l1` is that of the highest level.
+        """
         images, masks = data
         logs = {}
-        for n, (output, image, mask) in enumerate(zip(self((images, masks)), images, masks)):
+        outputs = self((images[: self.top], masks[: self.top]))
+        for n, (output, image, mask) in enumerate(zip(outputs, images, masks)):
             logs[f"level_{n}/hole_l1"] = hole_l1(image, output.completed, mask)
-        logs["hole_l1"] = logs[f"level_{len(images) - 1}/hole_l1"]
+        if self.top == len(self.levels):
+            logs["hole_l1"] = logs[f"level_{self.top - 1}/hole_l1"]
         mean_colour = tf.reduce_mean(images[-1], axis=[1, 2], keepdims=True)
         logs["mean_colour_hole_l1"] = hole_l1(images[-1], mean_colour, masks[-1])
         self._test_means.update_state(logs, tf.shape(images[0])[0])
@@ -392,8 +401,9 @@ class PyramidGenerator(keras.Model):
 
     def _test_names(self) -> tuple[str, ...]:
         """What `test_step` logs."""
-        names = [f"level_{n}/hole_l1" for n in range(len(self.levels))]
-        return (*names, "hole_l1", "mean_colour_hole_l1")
+        names = [f"level_{n}/hole_l1" for n in range(self.top)]
+        names += ["hole_l1"] * (self.top == len(self.levels))
+        return (*names, "mean_colour_hole_l1")
 
 
 def _from_below(

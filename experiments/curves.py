@@ -1,0 +1,98 @@
+"""Draws the curves of trainings from their metrics.jsonl, side by side.
+
+    python -m experiments.curves --run=runs/small_samples --output=curves.png
+
+TensorBoard shows the same values; this makes a picture to keep, without a server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from experiments import program
+from pgi.rules import check
+from pgi.run_folder import RunFolder
+
+Lines = Sequence[Mapping[str, Any]]
+
+# Of each panel: its label, whether it is logarithmic, and the values that it shows.
+_PANELS = (
+    ("hole L1 (validation)", False, ("hole_l1", "mean_colour_hole_l1")),
+    ("L1 (training)", False, ("l1", "coarse_l1")),
+    ("discriminator loss", False, ("discriminator_loss",)),
+    ("gradient norm", True, ("gradient_norm",)),
+    ("update / weights", True, ("update_ratio",)),
+)
+# A name has the style of the first of its parts that is here.
+_STYLES = {"coarse": "-", "coarse_l1": "-", "refine": "--", "l1": "--", "discriminator": ":"}
+_LEGEND = {"coarse": "-", "refine": "--", "discriminator": ":"}
+
+
+def draw(runs: Mapping[str, Lines]) -> Figure:
+    """A column for each run, a row for each kind of value; levels have colours.
+
+    Args:
+        runs: title -> lines of metrics.jsonl.
+    """
+    figure = Figure(figsize=(5.5 * len(runs), 12), layout="constrained")
+    axes = figure.subplots(len(_PANELS), len(runs), squeeze=False, sharex="col", sharey="row")
+    levels: set[int] = set()
+    for column, (title, lines) in zip(axes.T, runs.items()):
+        column[0].set_title(title)
+        names = dict.fromkeys(name for line in lines for name in line)
+        for axis, (label, log, kinds) in zip(column, _PANELS):
+            for name in names:
+                if name.split("/")[-1] in kinds:
+                    levels |= _plot(axis, lines, name)
+            axis.set(ylabel=label, yscale="log" if log else "linear")
+            axis.grid(alpha=0.3)
+        column[-1].set_xlabel("step")
+    handles = [Line2D([], [], color=f"C{n}", label=f"level {n}") for n in sorted(levels)]
+    handles += [Line2D([], [], color="grey", linestyle=x, label=n) for n, x in _LEGEND.items()]
+    handles.append(Line2D([], [], color="black", linestyle=":", label="mean colour"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def _plot(axes: Axes, lines: Lines, name: str) -> set[int]:
+    """Draws one level's value, or the mean colour's, and returns the level, if any."""
+    points = [(line["step"], line[name]) for line in lines if name in line]
+    parts = name.split("/")[1:]
+    level = next((int(part[6:]) for part in parts if part.startswith("level_")), None)
+    if level is not None:
+        style = next((_STYLES[part] for part in parts if part in _STYLES), "-")
+        axes.plot(*zip(*points), style, color=f"C{level}", linewidth=1.2)
+        return {level}
+    if parts == ["mean_colour_hole_l1"]:
+        axes.plot(*zip(*points), ":", color="black", linewidth=1.2)
+    return set()
+
+
+def main(argv: list[str]) -> None:
+    """Draws the runs that the flags name."""
+    check("arguments", "flags only", len(argv) == 1, argv[1:])
+    values = flags.FLAGS
+    runs = {}
+    for path in map(Path, values.run):
+        lines = RunFolder(path).read_metrics()
+        check("run", "a run folder with metrics", bool(lines), str(path))
+        runs[path.name] = lines
+    draw(runs).savefig(values.output, dpi=90)
+    print(values.output)
+
+
+def _define_flags() -> None:
+    flags.DEFINE_list("run", [], "Run folders, separated by commas.")
+    flags.DEFINE_string("output", "curves.png", "Picture to write.")
+
+
+if __name__ == "__main__":
+    _define_flags()
+    program.run(main, "nothing was written")
