@@ -79,7 +79,7 @@ help:
 	@echo 'make check-data DATASET=photos'
 	@echo '             count and read its images, draw a sheet of them with masks [ARGS=--most=...]'
 	@echo 'make benchmark'
-	@echo '             measure speed and memory, about half an hour [ARGS=attention|pyramid|hole|training|data|export]'
+	@echo '             measure speed and memory, about half an hour [ARGS=attention|pyramid|hole|training|small|data|export]'
 	@echo 'make test    run the tests [PYTEST_ARGS=...]'
 	@echo 'make lint    check style and formatting'
 	@echo 'make type    check types'

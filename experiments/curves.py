@@ -32,7 +32,6 @@ _PANELS = (
 )
 # A name has the style of the first of its parts that is here.
 _STYLES = {"coarse": "-", "coarse_l1": "-", "refine": "--", "l1": "--", "discriminator": ":"}
-_LEGEND = {"coarse": "-", "refine": "--", "discriminator": ":"}
 
 
 def draw(runs: Mapping[str, Lines]) -> Figure:
@@ -55,8 +54,12 @@ def draw(runs: Mapping[str, Lines]) -> Figure:
             axis.grid(alpha=0.3)
         column[-1].set_xlabel("step")
     handles = [Line2D([], [], color=f"C{n}", label=f"level {n}") for n in sorted(levels)]
-    handles += [Line2D([], [], color="grey", linestyle=x, label=n) for n, x in _LEGEND.items()]
-    handles.append(Line2D([], [], color="black", linestyle=":", label="mean colour"))
+    handles += [
+        Line2D([], [], color="grey", linestyle="-", label="coarse"),
+        Line2D([], [], color="grey", linestyle="--", label="refine"),
+        Line2D([], [], color="grey", linestyle=":", label="discriminator"),
+        Line2D([], [], color="black", linestyle=":", label="mean colour"),
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -42,14 +44,17 @@ def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
         raise RunFolderError(f"{path} does not fit: {error}") from error
 
 
-def _network_parts(model: PyramidGenerator) -> dict[str, object]:
-    parts = {"sub_generators": model.sub_generators, "discriminators": model.discriminators}
+def _network_parts(model: PyramidGenerator) -> dict[str, Any]:
+    parts: dict[str, Any] = {
+        "sub_generators": model.sub_generators,
+        "discriminators": model.discriminators,
+    }
     if model.averaged_sub_generators:
         parts["averaged_sub_generators"] = model.averaged_sub_generators
     return {**parts, "step": model.steps_taken}
 
 
-def _optimizer_parts(model: PyramidGenerator) -> dict[str, object]:
+def _optimizer_parts(model: PyramidGenerator) -> dict[str, Any]:
     return {
         "generator_optimizer": model.generator_optimizer,
         "discriminator_optimizer": model.discriminator_optimizer,
@@ -69,7 +74,7 @@ class Checkpoints:
         self.run, self.model, self.train = run, model, train
         checkpoint = everything(model)
 
-        def manager(folder: object, keep: int | None) -> tf.train.CheckpointManager:
+        def manager(folder: Path, keep: int | None) -> tf.train.CheckpointManager:
             return tf.train.CheckpointManager(
                 checkpoint, str(folder), max_to_keep=keep, checkpoint_name="step"
             )

@@ -57,6 +57,7 @@ def start_from_below(model: PyramidGenerator, level: int) -> None:
     """
     upper = model.sub_generators[level]
     _copy(model.sub_generators[level - 1], upper)
+    assert upper.coarse is not None  # The config's rules.
     last = upper.coarse.decoder.conv17
     for variable in (last.kernel, last.bias):
         variable.assign(tf.zeros_like(variable))

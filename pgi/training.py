@@ -86,7 +86,7 @@ def train(
             continue
         with strategy.scope():
             compile_model(model, config, stage, build if replicas > 1 else None)
-        if model.step > stage.first_step:
+        if newest and model.step > stage.first_step:
             checkpoints.restore(checkpoints.optimizers(model), newest)
         elif config.train.level_start == "below" and stage.levels[-1] > 0:
             initial_weights.start_from_below(model, stage.levels[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_losses_are_fetched_from_the_device_once_a_second(tmp_path, monkeypatch)
 
 
 def test_keras_converts_no_logs_for_these_callbacks(tmp_path: Path):
-    kinds = [
+    kinds: list[Any] = [
         StopOnNonFinite(RunFolder(tmp_path)),
         WarnOfGrowth(RunFolder(tmp_path)),
         callbacks.TotalSteps(1),

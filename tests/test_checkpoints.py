@@ -29,7 +29,8 @@ def run(tmp_path: Path) -> RunFolder:
 @pytest.fixture(scope="module")
 def model():
     model = training.make_model(CONFIG)
-    training.compile_model(model, CONFIG, *stages(CONFIG))
+    (stage,) = stages(CONFIG)
+    training.compile_model(model, CONFIG, stage)
     return model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from pgi.stages import stages
 from tests.tiny_run import CONFIG, MODEL, write_run
 
 
-def model_of(levels: tuple[int, ...], seed: int = 1, **model: object) -> PyramidGenerator:
+def model_of(levels: tuple[int, ...], seed: int = 1, **model: Any) -> PyramidGenerator:
     config = ExperimentConfig(
         model=replace(MODEL, levels=levels, **model),
         loss=LossConfig(level_weights=(1.0,) * len(levels)),
@@ -51,7 +52,8 @@ def test_the_moving_average_is_taken_where_there_is_one(tmp_path: Path) -> None:
     theirs.keep_averages()
     for variable in theirs.sub_generators[0].variables:
         variable.assign_add(tf.ones_like(variable))
-    training.compile_model(theirs, CONFIG, *stages(CONFIG))
+    (stage,) = stages(CONFIG)
+    training.compile_model(theirs, CONFIG, stage)
     checkpoints.everything(theirs).write(str(run.checkpoints / "step-1"))
     model = model_of((8, 16))
     model.keep_averages()
@@ -141,7 +143,11 @@ def test_a_training_starts_from_them_and_says_so(tmp_path: Path, capsys) -> None
         model=ModelConfig(levels=(8, 16), width=4, discriminator_width=2),
         loss=LossConfig(level_weights=(10.0, 1.0)),
     )
-    values = {"initial_weights": str(tmp_path / "first"), "steps": 1, "learning_rate": 1e-30}
+    values: dict[str, Any] = {
+        "initial_weights": str(tmp_path / "first"),
+        "steps": 1,
+        "learning_rate": 1e-30,
+    }
     config = replace(config, train=replace(config.train, **values))
     from tests.test_training import sources
 

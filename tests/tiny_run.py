@@ -24,7 +24,8 @@ def write_run(path: Path) -> PyramidGenerator:
     folder = RunFolder(path)
     folder.begin(CONFIG)
     model = training.make_model(CONFIG)
-    training.compile_model(model, CONFIG, *stages(CONFIG))
+    (stage,) = stages(CONFIG)
+    training.compile_model(model, CONFIG, stage)
     manager = tf.train.CheckpointManager(
         checkpoints.everything(model), str(folder.checkpoints), 2, checkpoint_name="step"
     )

