@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,10 +29,7 @@ import tensorflow as tf
 from absl import app, flags
 from tensorflow import keras
 
-from experiments import benchmark_input
-from experiments.configs import small
-from pgi import training
-from pgi.config import TrainConfig
+from experiments import benchmark_input, benchmark_small
 from pgi.export.saved_model import save
 from pgi.export.served_model import ServedModel
 from pgi.images import pyramids, to_uint8
@@ -43,7 +39,6 @@ from pgi.models import PyramidGenerator, SubGenerator, refine
 from pgi.models.restricted import complete_holes
 from pgi.regions import Region
 from pgi.run_folder import write_atomically
-from pgi.stages import stages
 from tests.reference import literal_attention
 
 _OUTPUT = flags.DEFINE_string("output", "experiments/results", "Folder for the two files.")
@@ -165,26 +160,6 @@ def _training(literal: bool) -> Callable[[], tf.Tensor]:
     return lambda: graph(batch)["loss"]
 
 
-def _small_step(stage: int | None, convolution_dtype: str = "float32") -> Callable[[], tf.Tensor]:
-    """Steps of the small configuration: of a stage of it or, for None, of what it was before."""
-    config = small.get_config()
-    if stage is None:
-        config = replace(
-            config,
-            model=replace(config.model, width=24),
-            loss=replace(config.loss, coarse_l1_weight=0.0),
-            train=TrainConfig(convolution_dtype=convolution_dtype),
-        )
-    model = training.make_model(config)
-    training.compile_model(model, config, chosen := stages(config)[stage or 0])
-    side, batch = config.model.levels[-1], chosen.batch_size
-    inputs = pyramids(
-        _image(side, batch), tf.repeat(_centre_hole(side, side // 2), batch, axis=0), 3
-    )
-    graph = tf.function(model.train_step, autograph=False).get_concrete_function(inputs)
-    return lambda: graph(inputs)["loss"]
-
-
 def _attention_gradient(megabytes: int) -> Callable[[], tf.Tensor]:
     """Attention of one image of 512, forward and backward, as in training."""
     features = tf.random.stateless_normal([1, 128, 128, _CHANNELS], [0, 1])
@@ -225,11 +200,7 @@ CASES: dict[str, Case] = {
     "step 256, batch 4": lambda: _training(literal=False),
     "step 512, attention in tiles": lambda: _attention_gradient(256),
     "step 512, attention at once": lambda: _attention_gradient(1024),
-    "small step, before": lambda: _small_step(None),
-    "small step, before, bfloat16": lambda: _small_step(None, "bfloat16"),
-    "small step, level 0": lambda: _small_step(0),
-    "small step, level 0 + 1": lambda: _small_step(1),
-    "small step, all levels": lambda: _small_step(2),
+    **benchmark_small.CASES,
     "export: fill 512, Python": lambda: _fill(exported=False),
     "export: fill 512, SavedModel": lambda: _fill(exported=True),
     "input: read": benchmark_input.read,
@@ -239,7 +210,6 @@ CASES: dict[str, Case] = {
     "input: all": benchmark_input.whole,
     "input: a step that eats it": benchmark_input.step,
 }
-_SMALL_STAGES = ("small step, level 0", "small step, level 0 + 1", "small step, all levels")
 # What the names of a group's cases begin with.
 GROUPS: dict[str, tuple[str, ...]] = {
     "attention": ("attention",),
@@ -270,6 +240,8 @@ TARGETS = [
     Target("pyramid 4096", None, 12000),
     Target("hole of 300 px in 2048", "hole of 300 px in 2048, whole image", 1 / 4),
     Target("step 256, batch 4", "step 256, batch 4, literal, two passes", 0.75),
+    Target("step 512, attention at once", "step 512, attention in tiles", 0.8),
+    Target("small step, all levels", "small step, before", 0.9),
     Target("export: fill 512, SavedModel", "export: fill 512, Python", 1.05),
     Target("input: read, decode, crop", "input: a step that eats it", 1 / 5),
 ]
@@ -330,7 +302,10 @@ def report(measured: dict[str, dict[str, Any]], machine: str) -> str:
         ]
         lines += ["the memory that it takes is not above.", "", "| | images/s |", "|---|---:|"]
         lines += [f"| {name} | {rate:,.{2 * (rate < 10)}f} |" for name, rate in rates.items()]
-    lines += _small_rates(measured)
+    seconds = {name: x["seconds"] for name, x in measured.items()}
+    if set(benchmark_small.CASES) <= set(seconds):
+        lines += ["", "| | images/s |", "|---|---:|"]
+        lines += [f"| {n} | {x:,.1f} |" for n, x in benchmark_small.rates(seconds).items()]
     lines += ["", "| | reached | target: at most |", "|---|---:|---:|"]
     for target in TARGETS:
         if {target.case, target.baseline or target.case} <= set(measured):
@@ -342,21 +317,6 @@ def report(measured: dict[str, dict[str, Any]], machine: str) -> str:
                 megabytes = measured[target.case]["megabytes"]
                 lines.append(f"| MB of {target.case} | {megabytes:,.0f} | {target.at_most:,.0f} |")
     return "\n".join(lines) + "\n"
-
-
-def _small_rates(measured: dict[str, dict[str, Any]]) -> list[str]:
-    """Images per second of the small configuration's training: its stages, all, and before."""
-    if "small step, before" not in measured:
-        return []
-    lines, images, seconds = [], 0, 0.0
-    for name, stage in zip(_SMALL_STAGES, stages(small.get_config())):
-        step, steps = measured[name]["seconds"], stage.last_step - stage.first_step
-        lines.append(f"| {name} | {stage.batch_size / step:,.1f} |")
-        images, seconds = images + steps * stage.batch_size, seconds + steps * step
-    lines.append(f"| small training, its {images:,} images | {images / seconds:,.1f} |")
-    for name in ("small step, before", "small step, before, bfloat16"):
-        lines.append(f"| {name} | {TrainConfig().batch_size / measured[name]['seconds']:,.1f} |")
-    return ["", "| | images/s |", "|---|---:|", *lines]
 
 
 def main(argv: list[str]) -> None:

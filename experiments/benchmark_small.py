@@ -1,0 +1,69 @@
+"""Cases of `experiments.benchmark`: steps of the small configuration, and what it was before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import tensorflow as tf
+
+from experiments.configs import small
+from pgi import images, training
+from pgi.config import ExperimentConfig, LossConfig, TrainConfig
+from pgi.stages import stages
+
+_STAGES = ("small step, level 0", "small step, level 0 + 1", "small step, all levels")
+
+
+def _before(convolution_dtype: str) -> ExperimentConfig:
+    """Joint training of width 24, batch 4, until version 0.1."""
+    config = small.get_config()
+    return replace(
+        config,
+        model=replace(config.model, width=24),
+        loss=LossConfig(),
+        train=TrainConfig(convolution_dtype=convolution_dtype),
+    )
+
+
+def _step(config: ExperimentConfig, number: int) -> Callable[[], tf.Tensor]:
+    """A step of one of the config's stages."""
+    stage = stages(config)[number]
+    model = training.make_model(config)
+    training.compile_model(model, config, stage)
+    side, batch = config.model.levels[-1], stage.batch_size
+    image = tf.random.stateless_uniform([batch, side, side, 3], [0, side], -1, 1)
+    quarter = side // 4
+    hole = tf.pad(
+        tf.ones([batch, 2 * quarter, 2 * quarter, 1]), [[0, 0], *[[quarter] * 2] * 2, [0, 0]]
+    )
+    inputs = images.pyramids(image, hole, len(config.model.levels))
+    graph = tf.function(model.train_step, autograph=False).get_concrete_function(inputs)
+    return lambda: graph(inputs)["loss"]
+
+
+CASES: dict[str, Callable[[], Callable[[], tf.Tensor]]] = {
+    "small step, before": lambda: _step(_before("float32"), 0),
+    "small step, before, bfloat16": lambda: _step(_before("bfloat16"), 0),
+    _STAGES[0]: lambda: _step(small.get_config(), 0),
+    _STAGES[1]: lambda: _step(small.get_config(), 1),
+    _STAGES[2]: lambda: _step(small.get_config(), 2),
+}
+
+
+def rates(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Images per second of the cases, and of the whole training, all stages together.
+
+    Args:
+        seconds: of every case.
+    """
+    found = {}
+    for name in CASES:
+        if name not in _STAGES:
+            found[name] = TrainConfig().batch_size / seconds[name]
+    images_seen, time = 0, 0.0
+    for name, stage in zip(_STAGES, stages(small.get_config())):
+        steps = stage.last_step - stage.first_step
+        found[name] = stage.batch_size / seconds[name]
+        images_seen, time = images_seen + steps * stage.batch_size, time + steps * seconds[name]
+    return {**found, "small training, all its stages": images_seen / time}
