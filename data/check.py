@@ -92,6 +92,7 @@ def training_samples(
         seed=config.train.seed,
         flip=given.flip,
         rotate=given.rotate,
+        colour_jitter=given.colour_jitter,
         count=count,
     )
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, config.train.seed)

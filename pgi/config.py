@@ -138,20 +138,24 @@ class DataConfig:
         flip: whether to mirror training crops left to right at random.
         rotate: whether to turn training crops by 0, 90, 180 or 270 degrees at random, so that a
             few photographs teach more.
+        colour_jitter: strength in [0, 1] of random changes of contrast, brightness, saturation and
+            white balance of training crops, to the same end; see `pgi.pipeline.jitter_colours`.
         validation_images: how many fixed validation examples (crop and mask) there are.
 
-    Source: section 4; "random_resized", `flip` and `rotate` are ours.
+    Source: section 4; "random_resized", `flip`, `rotate` and `colour_jitter` are ours.
     """
 
     dataset: str = "samples"
     crop: str = "random"
     flip: bool = False
     rotate: bool = False
+    colour_jitter: float = 0.0
     validation_images: int = 16
 
     def __post_init__(self) -> None:
         check("dataset", 'named, such as "samples"', bool(self.dataset), self.dataset)
         check_choice("crop", CROPS, self.crop)
+        check("colour_jitter", "in [0, 1]", 0 <= self.colour_jitter <= 1, self.colour_jitter)
         check("validation_images", "positive", self.validation_images > 0, self.validation_images)
 
 

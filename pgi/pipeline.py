@@ -39,6 +39,7 @@ def crops(
     seed: int,
     flip: bool = False,
     rotate: bool = False,
+    colour_jitter: float = 0.0,
     first: int = 0,
     count: int | None = None,
     shuffle: bool = True,
@@ -55,6 +56,7 @@ def crops(
         seed: of order, crops and flips.
         flip: mirrors each crop left to right at random.
         rotate: turns each crop by 0, 90, 180 or 270 degrees at random.
+        colour_jitter: changes each crop's colours at random, see `jitter_colours`; 0 for none.
         first: number of the first sample; a run that is continued starts at step * batch_size.
         count: number of samples, the last batch may then be smaller; None for no end.
         shuffle: a new order every time round, or always that of the source.
@@ -68,7 +70,9 @@ def crops(
         image = _cut(source.read(int(file)), size, crop, rng)
         if flip and rng.integers(2):
             image = image[:, ::-1]
-        return np.rot90(image, rng.integers(4)) if rotate else image
+        if rotate:
+            image = np.rot90(image, rng.integers(4))
+        return jitter_colours(image, colour_jitter, rng) if colour_jitter else image
 
     def sample(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         file = _file_number(number, len(source), seed, shuffle)
@@ -111,6 +115,26 @@ def _cut(image: np.ndarray, size: int, crop: str, rng: np.random.Generator) -> n
     side = size if crop == "random" else int(rng.integers(size, short, endpoint=True))
     top, left = (int(rng.integers(0, length - side, endpoint=True)) for length in image.shape[:2])
     return resize(image[top : top + side, left : left + side], size, size)
+
+
+def jitter_colours(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Changes contrast, brightness, saturation and white balance at random.
+
+    Args:
+        image: uint8 `[H, W, 3]`.
+        strength: s, in (0, 1]. Contrast and saturation are multiplied by factors in [1 - s, 1 + s]
+            and each channel by one in [1 - s / 2, 1 + s / 2]; up to s / 2 of the full range is
+            added or taken away.
+        rng: of the choice.
+    """
+    contrast, saturation = rng.uniform(1 - strength, 1 + strength, 2)
+    shift = 255 * rng.uniform(-strength / 2, strength / 2)
+    gains = rng.uniform(1 - strength / 2, 1 + strength / 2, 3)
+    # As one affine map of the colours: about the image's mean, then about each pixel's grey.
+    matrix = contrast * (saturation * np.eye(3) + (1 - saturation) / 3)
+    offset = (1 - contrast) * image.mean() + shift
+    affine = gains[:, None] * np.column_stack([matrix, np.full(3, offset)])
+    return cv2.transform(np.ascontiguousarray(image), affine)
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:

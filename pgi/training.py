@@ -180,6 +180,7 @@ def _crops(
         seed=seed,
         flip=config.data.flip and count is None,
         rotate=config.data.rotate and count is None,
+        colour_jitter=config.data.colour_jitter if count is None else 0.0,
         first=first,
         count=count,
         shuffle=count is None,

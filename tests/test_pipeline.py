@@ -322,6 +322,32 @@ def test_rotate_turns_a_quarter_of_the_crops_by_each_of_the_right_angles():
     assert all(abs(counts - count / 4) < SIGMAS * math.sqrt(count * 3 / 16))
 
 
+def test_jittered_colours_follow_from_the_random_numbers_in_their_order():
+    """Step by step in floats: contrast about the mean, brightness, saturation, white balance."""
+    image, strength = noise(40, 50), 0.4
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        contrast, saturation = rng.uniform(0.6, 1.4, 2)
+        shift, gains = rng.uniform(-0.2, 0.2), rng.uniform(0.8, 1.2, 3)
+        x = image / 255.0
+        x = x.mean() + contrast * (x - x.mean()) + shift
+        grey = x.mean(axis=-1, keepdims=True)
+        x = (grey + saturation * (x - grey)) * gains
+        expected = np.clip(255 * x, 0, 255)
+        found = pipeline.jitter_colours(image, strength, np.random.default_rng(seed))
+        assert found.dtype == np.uint8
+        assert np.abs(found - expected).max() < 1  # OpenCV computes in fixed point.
+
+
+def test_jitter_is_off_by_default_and_leaves_places_alone(photographs):
+    source = FileSource(photographs)
+    plain, jittered = (samples(source, 10, size=16, colour_jitter=x) for x in (0.0, 0.3))
+    np.testing.assert_array_equal(plain, samples(source, 10, size=16))
+    for one, other in zip(plain, jittered):
+        assert not np.array_equal(one, other)
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.8
+
+
 def test_flip_depends_on_seed_and_number_only(photographs):
     whole = samples(FileSource(photographs), 20, size=16, flip=True)
     later = samples(FileSource(photographs), 9, 11, size=16, flip=True, batch_size=2)

@@ -4,7 +4,8 @@ Found by trying, on `samples` (docs/TRAINING.md has the numbers). Unlike the pap
 it trains bottom-up: most steps go to the lowest level, where a step is cheap, and each level then
 starts with the weights of the level below. It starts from `gated_he` (under Glorot a fresh network
 returns grey, and would spend the minutes waking up), supervises the coarse results too, clips the
-gradient, turns the few photographs every way, and averages the weights.
+gradient, averages the weights, and makes much of few photographs: they are mirrored, turned, and
+changed in colour.
 """
 
 from pgi.config import DataConfig, ExperimentConfig, LossConfig, ModelConfig, TrainConfig
@@ -18,7 +19,13 @@ def get_config() -> ExperimentConfig:
             levels=(32, 64, 128), width=16, kernel_initializer="gated_he", discriminator_width=16
         ),
         loss=LossConfig(coarse_l1_weight=1.0, adversarial_weight=0.01, adversarial_warmup=0.5),
-        data=DataConfig(crop="random_resized", flip=True, rotate=True, validation_images=16),
+        data=DataConfig(
+            crop="random_resized",
+            flip=True,
+            rotate=True,
+            colour_jitter=0.3,
+            validation_images=16,
+        ),
         train=TrainConfig(
             learning_rate=1e-3,
             learning_rate_schedule="cosine",

@@ -177,7 +177,7 @@ def test_the_sheet_shows_the_first_samples_of_the_training(tmp_path, crop, flip,
     paths = [noise(tmp_path / f"{n}.png", 200 + 30 * n, 280) for n in range(7)]
     truncate(paths[3])
     lists = flist(tmp_path / "a", paths), flist(tmp_path / "b", paths[:1])
-    experiment = config(crop=crop, flip=flip, rotate=rotate)
+    experiment = config(crop=crop, flip=flip, rotate=rotate, colour_jitter=0.3 * rotate)
     output = tmp_path / "sheets" / "sheet.png"
     assert check.check_dataset(f"flist:{lists[0]},{lists[1]}", experiment, output) == 1
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
