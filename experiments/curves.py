@@ -30,8 +30,9 @@ _PANELS = (
     ("gradient norm", True, ("gradient_norm",)),
     ("update / weights", True, ("update_ratio",)),
 )
-# A name has the style of the first of its parts that is here.
-_STYLES = {"coarse": "-", "coarse_l1": "-", "refine": "--", "l1": "--", "discriminator": ":"}
+# A name has the style of the first of its parts that is here, else that of the refine network,
+# which makes the level's result.
+_STYLES = {"coarse": "-", "coarse_l1": "-", "discriminator": ":", "discriminator_loss": ":"}
 
 
 def draw(runs: Mapping[str, Lines]) -> Figure:
@@ -70,7 +71,7 @@ def _plot(axes: Axes, lines: Lines, name: str) -> set[int]:
     parts = name.split("/")[1:]
     level = next((int(part[6:]) for part in parts if part.startswith("level_")), None)
     if level is not None:
-        style = next((_STYLES[part] for part in parts if part in _STYLES), "-")
+        style = next((_STYLES[part] for part in parts if part in _STYLES), "--")
         axes.plot(*zip(*points), style, color=f"C{level}", linewidth=1.2)
         return {level}
     if parts == ["mean_colour_hole_l1"]:
@@ -82,11 +83,12 @@ def main(argv: list[str]) -> None:
     """Draws the runs that the flags name."""
     check("arguments", "flags only", len(argv) == 1, argv[1:])
     values = flags.FLAGS
+    check("run", "one run folder or more", bool(values.run), values.run)
     runs = {}
     for path in map(Path, values.run):
         lines = RunFolder(path).read_metrics()
         check("run", "a run folder with metrics", bool(lines), str(path))
-        runs[path.name] = lines
+        runs["/".join(path.parts[-2:])] = lines
     draw(runs).savefig(values.output, dpi=90)
     print(values.output)
 

@@ -35,25 +35,6 @@ class NonFiniteLossError(ArithmeticError):
         self.step, self.reason = step, reason
 
 
-class Watching(keras.callbacks.Callback):
-    """Sees the losses without fetching them from the device at every step, and counts the steps.
-
-    Keras converts the logs to numbers at every step unless all callbacks say that they take
-    tensors, which makes the host wait for the device.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._supports_tf_logs = True
-        self.step = 0
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        self.step = self.model.step
-
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self.step += 1
-
-
 class OnceASecond:
     """True at most once a second."""
 
@@ -67,16 +48,31 @@ class OnceASecond:
         return due
 
 
-class TotalSteps(Watching):
+class TensorLogs(keras.callbacks.Callback):
+    """Takes its logs as tensors.
+
+    Unless all callbacks do, Keras turns the logs into numbers at every step, which makes the host
+    wait for the device.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._supports_tf_logs = True
+
+
+class TotalSteps(TensorLogs):
     """Stops once the sub-generators were updated so many times, over all runs."""
 
     def __init__(self, steps: int) -> None:
         super().__init__()
-        self.steps = steps
+        self.steps, self.taken = steps, 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.taken = self.model.step
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        super().on_train_batch_end(batch, logs)
-        if self.step >= self.steps:
+        self.taken += 1  # Asking the model would wait for the device.
+        if self.taken >= self.steps:
             self.model.stop_training = True
 
 
@@ -93,7 +89,7 @@ class TimeLimit(tfa.callbacks.TimeStopping):
         self._supports_tf_logs = True
 
 
-class StopOnNonFinite(Watching):
+class StopOnNonFinite(TensorLogs):
     """Ends the run at a loss or weight that is no finite number, before it is saved.
 
     Losses are looked at once a second and before a snapshot. They are those from before a step's
@@ -108,7 +104,6 @@ class StopOnNonFinite(Watching):
         self.run, self._due = run, OnceASecond()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        super().on_train_batch_end(batch, logs)
         if self._due():
             self._check(logs)
 
@@ -138,12 +133,12 @@ class StopOnNonFinite(Watching):
         )
 
 
-class WarnOfGrowth(keras.callbacks.Callback):
-    """Warns, once, when the gradient of a network has grown a hundredfold.
+class WarnOfGrowth(TensorLogs):
+    """Warns, once, when the gradient of a coarse or refine network has grown a hundredfold.
 
-    A network's mean norm since the last snapshot is held against the smallest that it had at any
-    snapshot of the run. It must also be ten times the smallest of the whole gradient (of all
-    sub-generators, or all discriminators): the first gradients of some networks are tiny.
+    Looks at the mean norms since the last snapshot, once a second and at a snapshot. A network's is
+    held against the smallest seen of it. It must also be ten times the smallest seen of the whole
+    gradient: some networks begin with next to none.
 
     Args:
         run: whose metrics tell of earlier snapshots.
@@ -153,30 +148,41 @@ class WarnOfGrowth(keras.callbacks.Callback):
 
     def __init__(self, run: RunFolder) -> None:
         super().__init__()
-        self._supports_tf_logs = True
-        self.run, self.warned = run, False
+        self.run, self.warned, self._due = run, False, OnceASecond()
+        self._least: dict[str, float] = {}
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        for line in self.run.read_metrics():
+            self._remember({name.removeprefix("train/"): norm for name, norm in line.items()})
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self._due():
+            self._look(logs or {})
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        past = self.run.read_metrics()
+        self._look(logs or {})
 
-        def least(name: str) -> float:
-            values = (line[name] for line in past if name in line)
-            return min(values, default=math.inf)
-
-        for name, norm in (logs or {}).items():
-            level, _, rest = name.partition("/")
-            network = rest.removesuffix("/gradient_norm")
-            if self.warned or network not in ("coarse", "refine", "discriminator"):
+    def _look(self, logs: Logs) -> None:
+        norms = self._remember(logs)
+        for name, norm in norms.items():
+            level, _, network = name.removesuffix("/gradient_norm").partition("/")
+            if self.warned or network not in ("coarse", "refine"):
                 continue
-            kind = "discriminator" if network == "discriminator" else "generator"
-            own, whole = least(f"train/{name}"), least(f"train/{kind}/gradient_norm")
+            own, whole = self._least[name], self._least["generator/gradient_norm"]
             if norm > max(self.OWN * own, self.WHOLE * whole):
                 self.warned = True
                 logging.warning(
                     "step %d: the gradient of %s's %s network has grown over %d times, from a mean "
-                    'norm of %.3g to %.3g; see "Sick curves" in docs/TRAINING.md',
+                    'norm of %.3g to %.3g; see "Sick" in docs/TRAINING.md',
                     *(self.model.step, level, network, self.OWN, own, norm),
                 )
+
+    def _remember(self, logs: Logs) -> Logs:
+        """The gradient norms among the values, of which the smallest are kept."""
+        norms = {n: float(x) for n, x in logs.items() if n.endswith("/gradient_norm")}
+        for name, norm in norms.items():
+            self._least[name] = min(norm, self._least.get(name, math.inf))
+        return norms
 
 
 class ProgressBar(tfa.callbacks.TQDMProgressBar):
@@ -224,7 +230,7 @@ class ProgressBar(tfa.callbacks.TQDMProgressBar):
         """Nothing: the bar counts no epochs."""
 
 
-class Snapshot(keras.callbacks.Callback):
+class Snapshot(TensorLogs):
     """At the end of an epoch: metrics, a sample picture, and then the checkpoints.
 
     The latest checkpoint is saved last, so a run that was killed before it repeats the steps and
@@ -243,7 +249,6 @@ class Snapshot(keras.callbacks.Callback):
         pictures: tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]],
     ) -> None:
         super().__init__()
-        self._supports_tf_logs = True
         self.run, self.checkpoints, self.pictures = run, checkpoints, pictures
         self.writer = tf.summary.create_file_writer(str(run.events))
 

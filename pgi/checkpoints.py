@@ -36,12 +36,15 @@ def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
     """Restores everything that a checkpoint object names.
 
     Raises:
-        RunFolderError: the files lack a part of it, or hold another shape.
+        RunFolderError: the files lack a part of it, hold another shape, or are damaged.
     """
     try:
         checkpoint.read(path).assert_existing_objects_matched().expect_partial()
-    except (AssertionError, ValueError) as error:
-        raise RunFolderError(f"{path} does not fit: {error}") from error
+    except Exception as error:  # TensorFlow raises another kind for every kind of damage.
+        raise RunFolderError(
+            f"{path} is damaged or does not fit: {error}. (What an earlier version trained can be "
+            "loaded, exported, or given as train.initial_weights, but not continued.)"
+        ) from error
 
 
 def _network_parts(model: PyramidGenerator) -> dict[str, Any]:
@@ -85,7 +88,6 @@ class Checkpoints:
         done = [line[BEST_BY] for line in run.read_metrics() if BEST_BY in line]
         self.least = min(done, default=math.inf)
         self.last_milestone = max(run.milestone_steps(), default=0)
-        self.began = time.monotonic()
 
     def save(self, step: int, validation: float | None) -> None:
         """Saves one, and again where it is a milestone or the best so far.
@@ -96,7 +98,7 @@ class Checkpoints:
         """
         if self._is_milestone(step):
             self.milestones.save(checkpoint_number=step)
-            self.last_milestone, self.began = step, time.monotonic()
+            self.last_milestone = step
         if validation is not None and validation < self.least:
             self.best.save(checkpoint_number=step)
             self.least = validation
@@ -105,5 +107,6 @@ class Checkpoints:
     def _is_milestone(self, step: int) -> bool:
         steps, hours = self.train.milestone_steps, self.train.milestone_hours
         due_by_step = steps and step - self.last_milestone >= steps
-        due_by_time = hours and time.monotonic() - self.began >= 3600 * hours
+        # The folder is made with the run, and changes with each milestone only.
+        due_by_time = hours and time.time() - self.run.milestones.stat().st_mtime >= 3600 * hours
         return bool(due_by_step or due_by_time)

@@ -181,10 +181,11 @@ class TrainConfig:
             stages, each training its level and all levels below it.
         stage_shares: share of the steps in each stage, coarsest level first; they are divided by
             their sum. Empty for equal shares. Ignored by "joint", which has one stage.
-        stage_batch_sizes: batch size of each stage. Empty for `batch_size` in all.
+        stage_batch_multiples: how many times `batch_size` is the batch of each stage. Empty for
+            once in all. Ignored by "joint".
         level_start: "initializer", or "below": when a stage starts, its level takes the weights of
             the level below and its coarse network is made to return 0, so that the refine network
-            begins with the upsampled lower result. Needs a schedule with stages.
+            begins with the upsampled lower result. Ignored by "joint".
         ema_momentum: of the moving average of the sub-generators' weights, which is kept beside
             them and used for validation, pictures, inference and exports; 0 for none.
         convolution_dtype: "float32", or "bfloat16": sub-generators' convolutions take and return
@@ -198,7 +199,7 @@ class TrainConfig:
         keep_checkpoints: how many of the latest checkpoints are kept.
         milestone_steps: besides, a snapshot is kept whenever so many steps have been taken since
             the last that was kept; 0 for never.
-        milestone_hours: the same in hours of training.
+        milestone_hours: the same in hours by the clock, since the last or the run's beginning.
         seed: of the weights, the data's order, crops and masks.
 
     Source: sections 3.2 and 4 and DeepFillv2 for the defaults; all options are ours.
@@ -216,7 +217,7 @@ class TrainConfig:
     minutes: float = 0.0
     schedule: str = "joint"
     stage_shares: tuple[float, ...] = ()
-    stage_batch_sizes: tuple[int, ...] = ()
+    stage_batch_multiples: tuple[int, ...] = ()
     level_start: str = "initializer"
     ema_momentum: float = 0.0
     convolution_dtype: str = "float32"
@@ -246,7 +247,7 @@ class TrainConfig:
         for name in ("beta_1", "beta_2", "ema_momentum"):
             value = getattr(self, name)
             check(name, "in [0, 1)", 0 <= value < 1, value)
-        for name in ("stage_shares", "stage_batch_sizes"):
+        for name in ("stage_shares", "stage_batch_multiples"):
             values = getattr(self, name)
             check(name, "all positive", all(value > 0 for value in values), values)
         check("seed", "in [0, 2**31 - 1)", 0 <= self.seed < 2**31 - 1, self.seed)
@@ -280,31 +281,22 @@ class ExperimentConfig:
                 f"level_weights must have one weight for each of {len(levels)} levels, "
                 f"got {weights}"
             )
-        if self.model.drop_coarse and self.loss.coarse_l1_weight:
-            raise RuleError(
-                "loss.coarse_l1_weight must be 0 under model.drop_coarse, "
-                f"got {self.loss.coarse_l1_weight}"
-            )
         self._check_stages()
 
     def _check_stages(self) -> None:
-        train, levels = self.train, len(self.model.levels)
-        stages = 1 if train.schedule == "joint" else levels
-        for name in ("stage_shares", "stage_batch_sizes"):
-            count = len(getattr(train, name))
-            if count not in (0, stages):
+        train, model = self.train, self.model
+        if train.schedule == "joint":
+            return
+        for name in ("stage_shares", "stage_batch_multiples"):
+            if len(getattr(train, name)) not in (0, len(model.levels)):
                 raise RuleError(
-                    f"train.{name} must have one value for each of {stages} stages, or none, "
-                    f"got {getattr(train, name)}"
+                    f"train.{name} must have one value for each of {len(model.levels)} stages, or "
+                    f"none, got {getattr(train, name)}"
                 )
         if train.level_start == "below":
-            holds = train.schedule != "joint" and self.model.fusion == "image"
-            if not holds or self.model.drop_coarse:
-                raise RuleError(
-                    'train.level_start "below" needs train.schedule "layerwise" or "bottom_up", '
-                    'model.fusion "image" and no model.drop_coarse, got '
-                    f"{train.schedule}, {self.model.fusion}, {self.model.drop_coarse}"
-                )
+            fits = model.fusion == "image" and not model.drop_coarse and not train.initial_weights
+            rule = '"initializer" unless model.fusion is "image", without model.drop_coarse and '
+            check("train.level_start", rule + "train.initial_weights", fits, train.level_start)
 
 
 def to_dict(config: ExperimentConfig) -> dict[str, Any]:

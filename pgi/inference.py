@@ -11,11 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from pgi.config import ExperimentConfig
 from pgi.images import as_hole, complete, pyramids, to_float, to_uint8
 from pgi.models import PyramidGenerator
 from pgi.models.restricted import complete_holes, complete_levels
 from pgi.rules import RuleError, check
 from pgi.run_folder import RunFolder, RunFolderError
+from pgi.stages import stages
 
 # Above it the mask is more likely to be the wrong way round than meant.
 _MANY = 0.7
@@ -199,6 +201,9 @@ def load(path: str | Path) -> Inpainter:
     Raises:
         RunFolderError: there is no run or no checkpoint, or the checkpoint does not fit.
 
+    Warns:
+        UserWarning: the training has not reached the highest level yet.
+
     A checkpoint's moving average is taken if it has one. The inpainter's `origin` says what was.
     """
     saved_model = _saved_model(Path(path))
@@ -217,8 +222,24 @@ def load(path: str | Path) -> Inpainter:
         raise RunFolderError(
             f"{checkpoint} is damaged or does not fit its run's config: {error}"
         ) from error
-    averaged = ", moving average" if which.startswith("averaged") else ""
-    return Inpainter(model, f"{checkpoint}{averaged}")
+    origin = f"{checkpoint}{', moving average' * which.startswith('averaged')}"
+    untrained = _untrained_levels(config, checkpoint)
+    if untrained:
+        warnings.warn(
+            f"{origin}: level {', '.join(map(str, untrained))} of the pyramid was not trained yet, "
+            "so that its result is noise; continue the training",
+            stacklevel=2,
+        )
+    return Inpainter(model, origin)
+
+
+def _untrained_levels(config: ExperimentConfig, checkpoint: Path) -> list[int]:
+    """Levels that the stages up to a checkpoint, whose name ends with its step, did not train."""
+    step = checkpoint.name.rpartition("-")[2]
+    if not step.isdecimal():
+        return []
+    trained = {n for stage in stages(config) if stage.first_step < int(step) for n in stage.levels}
+    return [level for level in range(len(config.model.levels)) if level not in trained]
 
 
 def generators_in(checkpoint: Path) -> str:

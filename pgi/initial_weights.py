@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 
 import tensorflow as tf
@@ -38,8 +39,8 @@ def load(model: PyramidGenerator, source: str) -> str:
         lines = _load_deepfillv2(model, source[len(_DEEPFILLV2) :])
     else:
         lines = _load_run(model, source)
-    if model.averaged_sub_generators:
-        model.keep_averages()
+    for average, network in zip(model.averaged_sub_generators, model.sub_generators):
+        average.set_weights(network.get_weights())
     return "\n".join([f"Initial weights from {source}:", *(f"  {line}" for line in lines)])
 
 
@@ -64,19 +65,23 @@ def start_from_below(model: PyramidGenerator, level: int) -> None:
     model.discriminators[level].set_weights(model.discriminators[level - 1].get_weights())
 
 
-def _copy(source: SubGenerator, target: SubGenerator) -> list[str]:
-    """Copies weights layer by layer; returns the layers that only the target has.
+def _copy(source: SubGenerator, target: SubGenerator) -> None:
+    """Copies the weights of all layers that both have.
 
     Raises:
         ValueError: a layer's weights have another shape.
     """
-    theirs, missing = deepfillv2.generator_variables(source), []
-    for name, variable in deepfillv2.generator_variables(target).items():
-        if name in theirs:
-            variable.assign(theirs[name])
-        elif name.endswith("/kernel"):
-            missing.append(name.split("/")[-2])
-    return missing
+    theirs, ours = map(deepfillv2.generator_variables, (source, target))
+    for name in theirs.keys() & ours.keys():
+        ours[name].assign(theirs[name])
+
+
+def _without(theirs: Iterable[str], ours: Iterable[str]) -> str:
+    """The layers that only one of two sub-generators has, for a report."""
+    names = [{name.split("/")[1] for name in part} for part in (theirs, ours)]
+    left_out, missing = sorted(names[0] - names[1]), sorted(names[1] - names[0])
+    text = f"; left out: {', '.join(left_out)}" * bool(left_out)
+    return text + f"; not there: {', '.join(missing)}" * bool(missing)
 
 
 def _load_run(model: PyramidGenerator, source: str) -> list[str]:
@@ -101,7 +106,7 @@ def _load_run(model: PyramidGenerator, source: str) -> list[str]:
             continue
         number = theirs.levels.index(side)
         try:
-            missing = _copy(theirs.sub_generators[number], model.sub_generators[level])
+            _copy(theirs.sub_generators[number], model.sub_generators[level])
             judge = theirs.discriminators[number].get_weights()
             model.discriminators[level].set_weights(judge)
         except ValueError as error:
@@ -110,8 +115,9 @@ def _load_run(model: PyramidGenerator, source: str) -> list[str]:
                 f"{name} does not fit: {error}"
             ) from error
         which = "moving average" if kind.startswith("averaged") else "weights"
-        line = f"{name}: {which} of its sub-generator; discriminator"
-        lines.append(line + f"; not {', '.join(missing)}" * bool(missing))
+        layers = (theirs.sub_generators[number], model.sub_generators[level])
+        rest = _without(*map(deepfillv2.generator_variables, layers))
+        lines.append(f"{name}: {which} of its sub-generator; discriminator{rest}")
     return lines
 
 
@@ -122,11 +128,18 @@ def _load_deepfillv2(model: PyramidGenerator, path: str) -> list[str]:
     lines = []
     for level, side in enumerate(model.levels):
         generator, discriminator = model.sub_generators[level], model.discriminators[level]
-        deepfillv2.assign_generator(generator, path, channel_order="bgr")
+        try:
+            deepfillv2.assign_generator(generator, path, channel_order="bgr")
+        except ValueError as error:
+            raise RuleError(
+                f"train.initial_weights must fit level {level} ({side} px): {error}"
+            ) from error
+        theirs = [name for name in names if name.startswith("inpaint_net/")]
+        rest = _without(theirs, deepfillv2.generator_variables(generator))
         wanted = deepfillv2.discriminator_variables(discriminator)
         fits = all(names.get(name) == list(v.shape) for name, v in wanted.items())
         if fits:
             deepfillv2.assign_discriminator(discriminator, path)
         judged = "discriminator" if fits else "its discriminator keeps its initial weights"
-        lines.append(f"level {level} ({side} px): generator; {judged}")
+        lines.append(f"level {level} ({side} px): generator; {judged}{rest}")
     return lines

@@ -35,7 +35,8 @@ _PACKAGES = (
     "scikit-image",
     "scipy",
 )
-# What only says how long a run goes on and what it leaves behind, not what a step computes.
+# What only says how long a run goes on, what it leaves behind, and how much memory it takes; of
+# what a step computes, it changes at most the rounding.
 _FREE_TO_CHANGE = (
     "steps",
     "minutes",
@@ -100,6 +101,7 @@ class RunFolder:
         }
         write_atomically(self._config, json.dumps(description, indent=2).encode() + b"\n")
         self.samples.mkdir(exist_ok=True)
+        self.milestones.mkdir(exist_ok=True)
 
     def read_config(self) -> ExperimentConfig:
         """The config that the run was last begun with.
@@ -220,10 +222,11 @@ def _upgraded(config: dict[str, Any]) -> dict[str, Any]:
     if "adversarial_warmup_steps" in loss:
         share = loss.pop("adversarial_warmup_steps") / train["steps"]
         loss["adversarial_warmup"] = min(share, 1.0)
+    train.setdefault("epsilon", 1e-7)  # Keras's own.
     # Then, the average replaced the weights: there is none beside them.
     if train.pop("ema_overwrite_frequency", None) is not None:
         train["ema_momentum"] = 0.0
-    return {**config, **{key: part for key, part in (("loss", loss), ("train", train)) if part}}
+    return {**config, "loss": loss, "train": train}
 
 
 def _follows_steps(config: ExperimentConfig) -> bool:

@@ -7,7 +7,6 @@ earlier stage, its first updates would be 15 to 18 times the learning rate.)
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -25,6 +24,7 @@ class Stage(NamedTuple):
         last_step: steps taken after it.
         batch_size: of all replicas together.
         first_sample: samples seen before it.
+        since: for each trained level, the step at which it began to be trained.
     """
 
     levels: tuple[int, ...]
@@ -32,6 +32,7 @@ class Stage(NamedTuple):
     last_step: int
     batch_size: int
     first_sample: int
+    since: tuple[int, ...]
 
     def sample(self, step: int) -> int:
         """Number of the first sample of a step of this stage."""
@@ -41,21 +42,26 @@ class Stage(NamedTuple):
 def stages(config: ExperimentConfig) -> list[Stage]:
     """The stages of a training, in order; a stage may be empty if there are fewer steps."""
     levels, train = range(len(config.model.levels)), config.train
-    trained: list[tuple[int, ...]]
     if train.schedule == "joint":
-        trained = [tuple(levels)]
-    elif train.schedule == "layerwise":
-        trained = [(level,) for level in levels]
-    else:
-        trained = [tuple(range(level + 1)) for level in levels]
-    shares = train.stage_shares or (1.0,) * len(trained)
-    batches = train.stage_batch_sizes or (train.batch_size,) * len(trained)
+        zeros = (0,) * len(levels)
+        return [Stage(tuple(levels), 0, train.steps, train.batch_size, 0, since=zeros)]
+    shares = train.stage_shares or (1.0,) * len(levels)
+    multiples = train.stage_batch_multiples or (1,) * len(levels)
+    ends = [round(train.steps * sum(shares[: n + 1]) / sum(shares)) for n in levels]
+    starts = [0, *ends[:-1]]
     made: list[Stage] = []
-    step = sample = 0
-    for number, (part, batch) in enumerate(zip(trained, batches), start=1):
-        last = round(train.steps * sum(shares[:number]) / sum(shares))
-        made.append(Stage(part, step, last, batch, sample))
-        step, sample = last, made[-1].sample(last)
+    for level in levels:
+        lowest = level if train.schedule == "layerwise" else 0
+        made.append(
+            Stage(
+                levels=tuple(range(lowest, level + 1)),
+                first_step=starts[level],
+                last_step=ends[level],
+                batch_size=train.batch_size * multiples[level],
+                first_sample=made[-1].sample(starts[level]) if made else 0,
+                since=tuple(starts[lowest : level + 1]),
+            )
+        )
     return made
 
 
@@ -86,4 +92,4 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         return rate * tf.minimum(warmed_up, 1.0)
 
     def get_config(self) -> dict[str, Any]:
-        return {"train": dataclasses.asdict(self.train), "stage": self.stage._asdict()}
+        return {"train": self.train, "stage": self.stage}

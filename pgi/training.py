@@ -63,27 +63,29 @@ def train(
     for name, count in shared:
         check(name, f"a multiple of {replicas} replicas", count % replicas == 0, count)
     run = RunFolder(workdir)
-    sources = {"train": train_source, "validation": validation_source}
-    run.begin(config, {x: [len(s), s.identity()] for x, s in sources.items()})
-
+    newest = run.newest_checkpoint()
     with strategy.scope():
         model = make_model(config)
-    newest = run.newest_checkpoint()
+    if config.train.initial_weights and not newest:
+        print(initial_weights.load(model, config.train.initial_weights))
+    sources = {"train": train_source, "validation": validation_source}
+    run.begin(config, {x: [len(s), s.identity()] for x, s in sources.items()})
     if newest:
         checkpoints.restore(checkpoints.networks(model), newest)
-    elif config.train.initial_weights:
-        print(initial_weights.load(model, config.train.initial_weights))
     run.forget_after(model.step)
 
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, config.train.seed)
     examples = validation_examples(config, validation_source)
     validation = tf.data.Dataset.from_tensor_slices(examples).batch(replicas)
     pictures = tf.nest.map_structure(lambda x: x[:_PICTURES], examples)
+    growth = callbacks.WarnOfGrowth(run)
     began = time.monotonic()
     for stage in stages(config):
         seconds = 60 * (config.train.minutes or math.inf) - (time.monotonic() - began)
-        if model.step >= stage.last_step or seconds <= 0:
+        if model.step >= stage.last_step:
             continue
+        if model.step < stage.first_step or seconds <= 0:
+            break  # The time is over.
         with strategy.scope():
             compile_model(model, config, stage, build if replicas > 1 else None)
         if newest and model.step > stage.first_step:
@@ -107,7 +109,7 @@ def train(
                 callbacks.TotalSteps(stage.last_step),
                 callbacks.TimeLimit(seconds),
                 callbacks.ProgressBar(model.step, stage.last_step, seconds, _label(config, stage)),
-                callbacks.WarnOfGrowth(run),
+                growth,
                 callbacks.Snapshot(run, Checkpoints(run, model, config.train), pictures),
             ],
         )
@@ -156,6 +158,7 @@ def compile_model(
         adam(),
         adam(),
         trained_levels=stage.levels,
+        trained_since=stage.since,
         adversarial_warmup_steps=warmup,
         clip_norm=train.clip_norm,
         ema_momentum=train.ema_momentum,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,20 +62,57 @@ def test_a_run_that_is_continued_remembers_its_best_and_its_milestones(run, mode
     assert kept(run.milestones) == [30, 60]
 
 
-def test_milestones_by_the_hour(run, model, monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
-    written = Checkpoints(run, model, TrainConfig(milestone_hours=1.5))
+def test_milestones_by_the_hour_are_counted_over_all_processes(run, model, monkeypatch):
+    now = [1e9]
+    monkeypatch.setattr(checkpoints.time, "time", lambda: now[0])
+    os.utime(run.milestones, times=(1e9, 1e9))
     for step, hours in enumerate((1.0, 1.4, 1.6, 2.0, 3.2), start=1):
-        now[0] = 3600 * hours
-        written.save(step, 1.0)
+        now[0] = 1e9 + 3600 * hours
+        before = run.milestone_steps()
+        Checkpoints(run, model, TrainConfig(milestone_hours=1.5)).save(step, 1.0)
+        if run.milestone_steps() != before:
+            os.utime(run.milestones, times=(now[0], now[0]))
     assert kept(run.milestones) == [3, 5]
 
 
-def test_best_and_milestones_can_be_loaded_like_the_latest(run, model):
-    save(run, model, TrainConfig(milestone_steps=1), {1: 0.5, 2: 0.9})
-    for path in (run.path, run.best / "step-1", run.milestones / "step-2.index"):
-        assert "step-" in inference.load(path).origin
+def test_best_and_milestones_can_be_loaded_like_the_latest_and_say_what_they_are(run, model):
+    bias = model.sub_generators[0].refine.decoder.conv17.bias
+    written = Checkpoints(run, model, TrainConfig(milestone_steps=2))
+    for step, value in {1: 0.5, 2: 0.9, 3: 0.7}.items():
+        bias.assign([float(step)] * 3)
+        written.save(step, value)
+    expected = {
+        run.path: (3, "checkpoints/step-3"),
+        run.best / "step-1": (1, "best/step-1"),
+        run.milestones / "step-2.index": (2, "milestones/step-2"),
+    }
+    for path, (step, place) in expected.items():
+        loaded = inference.load(path)
+        assert loaded.origin == str(run.path / place)
+        assert loaded.model.sub_generators[0].refine.decoder.conv17.bias.numpy()[0] == step
+
+
+def test_a_run_that_stopped_in_an_early_stage_is_loaded_with_a_warning(tmp_path, model):
+    run = RunFolder(tmp_path)
+    train = TrainConfig(schedule="bottom_up", steps=10)
+    run.begin(replace(CONFIG, train=train))
+    for step in (5, 6):
+        Checkpoints(run, model, train).save(step, None)
+    assert not kept(run.best)
+    with pytest.warns(UserWarning, match="step-5: level 1 of the pyramid was not trained yet"):
+        inference.load(run.checkpoints / "step-5")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        inference.load(run.checkpoints / "step-6")
+
+
+def test_a_run_of_an_earlier_version_cannot_be_continued_and_is_told_what_can(tmp_path, model):
+    old = tf.train.Checkpoint(
+        sub_generators=model.sub_generators, discriminators=model.discriminators
+    )
+    path = old.write(str(tmp_path / "step-9"))
+    with pytest.raises(RunFolderError, match="but not continued"):
+        checkpoints.restore(checkpoints.networks(model), path)
 
 
 def test_a_checkpoint_of_other_networks_is_refused_by_name(tmp_path):
@@ -81,7 +121,7 @@ def test_a_checkpoint_of_other_networks_is_refused_by_name(tmp_path):
     wider = training.make_model(
         ExperimentConfig(model=ModelConfig(levels=(8, 16, 32), width=8, discriminator_width=2))
     )
-    with pytest.raises(RunFolderError, match="step-2 does not fit"):
+    with pytest.raises(RunFolderError, match="step-2 is damaged or does not fit"):
         checkpoints.restore(checkpoints.networks(wider), path)
 
 

@@ -73,7 +73,7 @@ BROKEN = [
     (TrainConfig, "clip_norm", -0.5, "must be at least 0"),
     (TrainConfig, "clip_norm", math.nan, "must be at least 0"),
     (TrainConfig, "stage_shares", (0.5, 0.0, 0.5), "must be all positive"),
-    (TrainConfig, "stage_batch_sizes", (4, -1, 4), "must be all positive"),
+    (TrainConfig, "stage_batch_multiples", (4, -1, 4), "must be all positive"),
     (TrainConfig, "level_start", "above", "must be one of initializer, below"),
     (TrainConfig, "convolution_dtype", "float16", "must be one of float32, bfloat16"),
     (TrainConfig, "attention_megabytes", 0, "must be positive"),
@@ -137,14 +137,6 @@ def test_there_is_one_weight_a_level():
             ExperimentConfig(loss=LossConfig(level_weights=weights))
         assert str(weights) in str(e.value)
     ExperimentConfig(model=ModelConfig(levels=(8, 16)), loss=LossConfig(level_weights=(1.0, 2.0)))
-
-
-def test_a_network_that_is_dropped_can_have_no_loss():
-    model = ModelConfig(drop_coarse=True)
-    with pytest.raises(RuleError, match=r"coarse_l1_weight must be 0 .*drop_coarse, got 0\.5"):
-        ExperimentConfig(model=model, loss=LossConfig(coarse_l1_weight=0.5))
-    ExperimentConfig(model=model, loss=LossConfig(coarse_l1_weight=0.0))
-    ExperimentConfig(loss=LossConfig(coarse_l1_weight=0.5))
 
 
 @pytest.mark.parametrize("fusion", rules.FUSIONS)

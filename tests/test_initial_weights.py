@@ -11,11 +11,12 @@ import pytest
 import tensorflow as tf
 
 from pgi import checkpoints, deepfillv2, images, initial_weights, training
-from pgi.config import ExperimentConfig, LossConfig, ModelConfig
+from pgi.config import DataConfig, ExperimentConfig, LossConfig
 from pgi.models import PyramidGenerator
 from pgi.rules import RuleError
 from pgi.run_folder import RunFolder, RunFolderError
 from pgi.stages import stages
+from tests.test_training import sources
 from tests.tiny_run import CONFIG, MODEL, write_run
 
 
@@ -41,7 +42,8 @@ def test_levels_of_the_same_side_take_each_others_weights(tmp_path: Path) -> Non
     assert equal(model.sub_generators[1], fresh.sub_generators[1])
     first, second = report.splitlines()[1:]
     # Theirs is an upper level, with one dilated layer less.
-    assert "level 0 (16 px): weights" in first and "not conv10_atrous, xconv10_atrous" in first
+    assert "level 0 (16 px): weights" in first
+    assert "not there: conv10_atrous, xconv10_atrous" in first
     assert "level 1 (32 px): not there; keeps its initial weights" in second
 
 
@@ -116,6 +118,21 @@ def test_every_level_takes_a_deepfillv2_checkpoint_less_its_last_dilated_layer(
         assert equal(model.discriminators[level], fresh.discriminators[level]) != discriminator
     kept = "its discriminator keeps its initial weights" in report
     assert kept != discriminator and report.count("generator;") == 2
+    assert report.count("left out: conv10_atrous, xconv10_atrous") == 1
+
+
+def test_a_deepfillv2_checkpoint_of_another_width_is_refused_with_the_level(tmp_path: Path) -> None:
+    write_reference(tmp_path / "snap-1", 8, discriminator=False)
+    with pytest.raises(RuleError, match=r"must fit level 0 \(8 px\): .*must have shape"):
+        initial_weights.load(model_of((8, 16)), f"deepfillv2:{tmp_path / 'snap-1'}")
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    (data,) = (tmp_path / "run" / "checkpoints").glob("step-2.data*")
+    data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(RunFolderError, match="step-2 is damaged or does not fit"):
+        initial_weights.load(model_of((8, 16)), str(tmp_path / "run"))
 
 
 def test_a_level_that_starts_from_below_begins_with_the_upsampled_result_of_the_level_below() -> (
@@ -138,25 +155,23 @@ def test_a_level_that_starts_from_below_begins_with_the_upsampled_result_of_the_
 
 
 def test_a_training_starts_from_them_and_says_so(tmp_path: Path, capsys) -> None:
+    """On two replicas, with a moving average; and a path that is wrong leaves no folder behind."""
     write_run(tmp_path / "first")
-    config = ExperimentConfig(
-        model=ModelConfig(levels=(8, 16), width=4, discriminator_width=2),
-        loss=LossConfig(level_weights=(10.0, 1.0)),
-    )
-    values: dict[str, Any] = {
-        "initial_weights": str(tmp_path / "first"),
-        "steps": 1,
-        "learning_rate": 1e-30,
-    }
-    config = replace(config, train=replace(config.train, **values))
-    from tests.test_training import sources
+    values: dict[str, Any] = {"steps": 1, "learning_rate": 1e-30, "ema_momentum": 0.9}
 
-    tf.config.run_functions_eagerly(True)
-    try:
-        training.train(config, *sources(), tmp_path / "second")
-    finally:
-        tf.config.run_functions_eagerly(False)
+    def begin(source: Path) -> None:
+        train = replace(CONFIG.train, initial_weights=str(source), **values)
+        reduction = tf.distribute.ReductionToOneDevice()
+        two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduction)
+        config = replace(CONFIG, train=train, data=DataConfig(validation_images=2))
+        training.train(config, *sources(), tmp_path / "second", two)
+
+    with pytest.raises(RunFolderError, match="frist"):
+        begin(tmp_path / "frist")
+    begin(tmp_path / "first")
     assert f"Initial weights from {tmp_path / 'first'}" in capsys.readouterr().out
-    name = "sub_generators/1/refine/decoder/conv17/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+    name = "averaged_sub_generators/1/refine/decoder/conv17/kernel/.ATTRIBUTES/VARIABLE_VALUE"
     paths = [str(RunFolder(tmp_path / x).newest_checkpoint()) for x in ("first", "second")]
-    np.testing.assert_array_equal(*(tf.train.load_variable(path, name) for path in paths))
+    names = (name.removeprefix("averaged_"), name)
+    found = [tf.train.load_variable(path, name) for path, name in zip(paths, names)]
+    np.testing.assert_array_equal(*found)

@@ -242,7 +242,6 @@ def test_a_run_without_metrics_has_none_to_forget(tmp_path):
 def test_of_the_pictures_the_newest_50_and_the_milestones_are_kept(tmp_path):
     run = RunFolder(tmp_path)
     run.begin(CONFIG)
-    run.milestones.mkdir()
     for step in (20, 30):
         (run.milestones / f"step-{step}.index").touch()
     for step in range(1, 61):

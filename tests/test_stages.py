@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pgi.config import ExperimentConfig, TrainConfig
+from pgi.config import SCHEDULES, ExperimentConfig, TrainConfig
 from pgi.rules import RuleError
 from pgi.stages import LearningRate, stages
 
@@ -28,12 +28,25 @@ def test_a_schedule_says_which_levels_learn(schedule, levels):
     assert [stage.levels for stage in stages(config(schedule=schedule))] == levels
 
 
+def test_one_stage_ignores_what_belongs_to_several():
+    (only,) = stages(config(stage_shares=(1.0, 2.0), stage_batch_multiples=(8,), steps=9))
+    assert only == (((0, 1, 2), 0, 9, 4, 0, (0, 0, 0)))
+
+
+def test_each_level_knows_since_when_it_learns():
+    since = {s: [x.since for x in stages(config(schedule=s, steps=30))] for s in SCHEDULES}
+    assert since["bottom_up"] == [(0,), (0, 10), (0, 10, 20)]
+    assert since["layerwise"] == [(0,), (10,), (20,)]
+
+
 @pytest.mark.parametrize("steps", [1, 2, 7, 1000])
 @pytest.mark.parametrize("shares", [(), (1, 1, 1), (0.7, 0.2, 0.1), (1, 100, 1)])
 def test_stages_follow_one_another_up_to_the_last_step(steps, shares):
-    batches = (16, 8, 4)
+    multiples, batches = (4, 2, 1), (16, 8, 4)
     made = stages(
-        config(schedule="bottom_up", steps=steps, stage_shares=shares, stage_batch_sizes=batches)
+        config(
+            schedule="bottom_up", steps=steps, stage_shares=shares, stage_batch_multiples=multiples
+        )
     )
     assert made[0].first_step == made[0].first_sample == 0
     assert made[-1].last_step == steps
@@ -89,8 +102,14 @@ def test_the_cosine_is_warmed_up_too():
     "values, message",
     [
         ({"schedule": "bottom_up", "stage_shares": (1.0, 1.0)}, "stage_shares must have one value"),
-        ({"stage_batch_sizes": (1, 2, 3)}, "one value for each of 1 stages, or none"),
-        ({"level_start": "below"}, '"below" needs train.schedule "layerwise" or "bottom_up"'),
+        (
+            {"schedule": "layerwise", "stage_batch_multiples": (1, 2)},
+            "one value for each of 3 stages, or none",
+        ),
+        (
+            {"schedule": "bottom_up", "level_start": "below", "initial_weights": "runs/x"},
+            "level_start must be",
+        ),
     ],
 )
 def test_values_that_fit_no_stage_are_refused(values, message):

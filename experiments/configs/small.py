@@ -36,7 +36,7 @@ def get_config() -> ExperimentConfig:
             steps=3600,
             schedule="bottom_up",
             stage_shares=(0.7, 0.18, 0.12),
-            stage_batch_sizes=(8, 8, 4),
+            stage_batch_multiples=(2, 2, 1),
             level_start="below",
             ema_momentum=0.99,
             snapshot_steps=300,

@@ -147,10 +147,7 @@ class PyramidGenerator(keras.Model):
         """Makes every weight, before the optimisers or a checkpoint ask for them; once."""
         if self.built and all(network.built for network in self.discriminators):
             return
-        sizes = [8 * 2**level for level in range(len(self.levels))]
-        images = tuple(tf.zeros([1, size, size, 3]) for size in sizes)
-        masks = tuple(tf.zeros([1, size, size, 1]) for size in sizes)
-        self((images, masks))
+        self(self._smallest_inputs())
         for discriminator in self.discriminators:
             discriminator(tf.zeros([1, 64, 64, 4]))
 
@@ -158,13 +155,16 @@ class PyramidGenerator(keras.Model):
         """Makes the networks that hold the moving average, starting at the present weights."""
         self.build_networks()
         networks = self._make_sub_generators()
-        sizes = [8 * 2**level for level in range(len(self.levels))]
-        images = tuple(tf.zeros([1, size, size, 3]) for size in sizes)
-        _from_below(networks, (images, tuple(image[..., :1] for image in images)))
+        _from_below(networks, self._smallest_inputs())
         for average, network in zip(networks, self.sub_generators):
             average.set_weights(network.get_weights())
             average.trainable = False
         self.averaged_sub_generators = networks
+
+    def _smallest_inputs(self) -> tuple[Pyramid, Pyramid]:
+        sizes = [8 * 2**level for level in range(len(self.levels))]
+        images = tuple(tf.zeros([1, size, size, 3]) for size in sizes)
+        return images, tuple(image[..., :1] for image in images)
 
     @property
     def evaluated_sub_generators(self) -> list[SubGenerator]:
@@ -201,6 +201,7 @@ class PyramidGenerator(keras.Model):
         adversarial_weight: float = 1.0,
         adversarial_warmup_steps: float = 0,
         trained_levels: Sequence[int] | None = None,
+        trained_since: Sequence[int] | None = None,
         clip_norm: float = 0.0,
         ema_momentum: float = 0.0,
         preprocess: Callable[..., tuple[Pyramid, Pyramid]] | None = None,
@@ -214,13 +215,14 @@ class PyramidGenerator(keras.Model):
             level_weights: lambda of equation 8, coarsest first; default 10, 1, 1, ... and 1 for a
                 single level.
             l1_weight: alpha of equation 4.
-            coarse_l1_weight: weight of the same loss on the coarse network's result: 0 in equation
-                5, 1 in DeepFillv2.
+            coarse_l1_weight: weight of the same loss on the result of each coarse network that
+                there is: 0 in equation 5, 1 in DeepFillv2.
             adversarial_weight: weight of the adversarial term; the paper's is 1.
             adversarial_warmup_steps: the adversarial weight grows linearly from 0 during as many
                 steps.
             trained_levels: trains these levels, in ascending order, and leaves the others as they
                 are; levels above the last are not computed. None for all.
+            trained_since: `step` at which each of these began to be trained; None for 0.
             clip_norm: bound on the global norm of the sub-generators' gradient; 0 for none.
             ema_momentum: share of the moving average of the sub-generators' weights that is kept
                 in a step, in [0, 1); 0 keeps no average.
@@ -245,6 +247,7 @@ class PyramidGenerator(keras.Model):
         self.adversarial_weight = adversarial_weight
         self.adversarial_warmup_steps = adversarial_warmup_steps
         self.trained_levels = tuple(trained_levels or range(len(self.levels)))
+        self.trained_since = tuple(trained_since or (0,) * len(self.trained_levels))
         self.clip_norm = clip_norm
         self.ema_momentum = ema_momentum
         self.preprocess = preprocess
@@ -330,12 +333,10 @@ class PyramidGenerator(keras.Model):
         }
 
     def _update_averages(self) -> None:
-        averages = [
-            v for n in self.trained_levels for v in self.averaged_sub_generators[n].variables
-        ]
-        variables = [v for n in self.trained_levels for v in self.sub_generators[n].variables]
-        step = self.generator_optimizer.iterations
-        update_averages(averages, variables, self.ema_momentum, step)
+        for n, since in zip(self.trained_levels, self.trained_since):
+            networks = (self.averaged_sub_generators[n], self.sub_generators[n])
+            averages, variables = (network.variables for network in networks)
+            update_averages(averages, variables, self.ema_momentum, self.steps_taken - since)
 
     def _update_discriminators(
         self, images: Pyramid, masks: Pyramid, outputs: Sequence[SubGeneratorOutput]
@@ -370,12 +371,16 @@ class PyramidGenerator(keras.Model):
             l1 = l1_loss(images[n], outputs[n].refined)
             loss = adversarial_weight * adversarial + self.l1_weight * l1
             terms[n] = {"adversarial": adversarial, "l1": l1}
-            if self.coarse_l1_weight:
+            if n in self._levels_with_coarse_l1():
                 terms[n]["coarse_l1"] = l1_loss(images[n], outputs[n].coarse)
                 loss += self.coarse_l1_weight * terms[n]["coarse_l1"]
             terms[n]["loss"] = loss
             terms[n]["weighted_loss"] = self.level_weights[n] * loss
         return terms
+
+    def _levels_with_coarse_l1(self) -> list[int]:
+        weighted = self.trained_levels if self.coarse_l1_weight else ()
+        return [n for n in weighted if self.sub_generators[n].coarse is not None]
 
     def _adversarial_weight(self) -> tf.Tensor:
         if not self.adversarial_warmup_steps:
@@ -386,9 +391,8 @@ class PyramidGenerator(keras.Model):
     def _train_names(self) -> tuple[str, ...]:
         """What `train_step` logs."""
         terms = ["adversarial", "l1", "loss", "weighted_loss", "discriminator_loss"]
-        if self.coarse_l1_weight:
-            terms.append("coarse_l1")
         names = [f"level_{n}/{term}" for n in self.trained_levels for term in terms]
+        names += [f"level_{n}/coarse_l1" for n in self._levels_with_coarse_l1()]
         networks = [*self._generator_networks(), *self._discriminator_networks()]
         names += [f"{name}/{x}" for name in networks for x in ("gradient_norm", "update_ratio")]
         names += ["loss", "unweighted_loss", "discriminator_loss"]

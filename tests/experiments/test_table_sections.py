@@ -148,3 +148,21 @@ def test_the_square_mask_at_sizes_without_comparison_has_a_table_of_all_sizes() 
     # Where it is the only table, it has one size too.
     alone = Evaluation("pg", "ours", "trained", scores=scores(64)[:1])
     assert len(parse(section(report(of(alone)), "Square mask"))[0]) == 2
+
+
+@pytest.mark.parametrize(
+    "loss, step, reached",
+    [
+        ({"adversarial_weight": 1.0, "adversarial_warmup": 0.0}, 300, "1"),
+        ({"adversarial_weight": 0.5, "adversarial_warmup": 0.5}, 100, "0.1"),
+        ({"adversarial_weight": 0.5, "adversarial_warmup": 0.5}, 900, "0.5"),
+        # As results of earlier versions have it.
+        ({"adversarial_weight": 1.0, "adversarial_warmup_steps": 20_000}, 300, "0.015"),
+    ],
+)
+def test_the_adversarial_weight_that_was_reached_is_printed(loss, step, reached) -> None:
+    config = {"name": "small", "loss": loss, "train": {"steps": 1000}}
+    run = {"folder": "runs/x", "checkpoint": f"step-{step}", "config": config}
+    (*_, provenance) = parse(report(of(*method("pg", psnr(20, 22), run=run))))
+    assert provenance[0][-1] == "adversarial weight reached"
+    assert provenance[1][-1] == reached

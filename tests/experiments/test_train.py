@@ -67,7 +67,7 @@ def test_a_diverging_run_ends_with_a_message(tmp_path: Path) -> None:
         "--config.loss.level_weights=(10.0, 1.0)",
         "--config.model.width=4",
         "--config.train.stage_shares=(1.0, 1.0)",
-        "--config.train.stage_batch_sizes=(2, 2)",
+        "--config.train.stage_batch_multiples=(2, 2)",
         "--config.train.learning_rate=1e38",
         f"--workdir={tmp_path / 'run'}",
     )

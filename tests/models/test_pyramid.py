@@ -174,13 +174,15 @@ def test_the_adversarial_weight_grows_from_nothing_to_its_full_value() -> None:
         {"levels": (8, 16, 32, 64)},
         *({"levels": (8, 16), "fusion": fusion} for fusion in FUSIONS),
         {"levels": (8, 16), "drop_coarse": True},
+        {"levels": (8, 16), "drop_coarse": True, "coarse_l1_weight": 1.0},
         {"levels": (8, 16), "dilation": "standard", "width": 12},
     ],
     ids=str,
 )
 def test_every_kind_of_pyramid_takes_a_step_that_moves_all_its_networks(arguments: dict) -> None:
-    levels = arguments["levels"]
-    model = compiled(pyramid_model(**arguments))
+    levels, weight = arguments["levels"], arguments.get("coarse_l1_weight", 0.0)
+    networks_only = {k: v for k, v in arguments.items() if k != "coarse_l1_weight"}
+    model = compiled(pyramid_model(**networks_only), coarse_l1_weight=weight)
     inputs = example(len(levels), side=levels[-1])
     assert [output.completed.shape[1] for output in model(inputs)] == list(levels)
     networks: list[Any] = [*model.sub_generators, *model.discriminators]
@@ -189,6 +191,8 @@ def test_every_kind_of_pyramid_takes_a_step_that_moves_all_its_networks(argument
     assert all(np.isfinite(float(value)) for value in logs.values())
     for old, network in zip(before, networks):
         assert any(changed(old, network.trainable_variables))
+    # The coarse result's loss, of each coarse network that there is.
+    assert ("level_0/coarse_l1" in logs) == bool(weight) and "level_1/coarse_l1" not in logs
 
 
 def test_adaptive_dilation_has_fewer_and_smaller_rates_above_the_bottom() -> None:
