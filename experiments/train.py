@@ -85,13 +85,13 @@ def _report(
         shown = "not trained yet" if value is None else f"{value:.3f}"
         print(f"  {f'level {level} ({side} px)':<17} {shown}")
     print(f"  {'mean colour':<17} {last['validation/mean_colour_hole_l1']:.3f}")
-    for title, value in _classical_hole_l1(config, sources[1]).items():
+    for title, value in classical_hole_l1(config, sources[1]).items():
         print(f"  {title:<17} {value:.3f}")
     picture = RunFolder(workdir).picture(int(last["step"]))
     print(f"Run folder: {workdir}; newest picture: {picture}")
 
 
-def _classical_hole_l1(config: ExperimentConfig, source: ImageSource) -> dict[str, float]:
+def classical_hole_l1(config: ExperimentConfig, source: ImageSource) -> dict[str, float]:
     """Validation's hole L1 of the methods that need no training, at the highest level."""
     pyramid, masks = training.validation_examples(config, source)
     pixels, holes = images.to_uint8(pyramid[-1]).numpy(), masks[-1].numpy()[..., 0] > 0.5

@@ -145,6 +145,18 @@ def test_a_png_holds_every_pixel(tmp_path):
     np.testing.assert_array_equal(skimage_io.imread(tmp_path / "sheet.png"), image)
 
 
+@pytest.mark.parametrize("width, suffix", [(1024, ".png"), (1025, ".jpg")])
+def test_up_to_a_megapixel_a_picture_is_a_png_and_else_a_jpeg(tmp_path, width, suffix):
+    ramp = np.linspace(0, 255, 1024 * width * 3).reshape(1024, width, 3).astype(np.uint8)
+    content, found = sheets.encode(ramp)
+    assert found == suffix
+    (tmp_path / f"x{suffix}").write_bytes(content)
+    read = skimage_io.imread(tmp_path / f"x{suffix}").astype(int)
+    assert content.startswith(b"\x89PNG" if suffix == ".png" else b"\xff\xd8")
+    difference = np.abs(read - ramp)
+    assert difference.max() <= (0 if suffix == ".png" else 12)
+
+
 def test_the_sheet_of_a_training_shows_hole_levels_and_truth():
     truth, coarse, fine = (noise(2, side, side, seed) for seed, side in enumerate((32, 16, 32)))
     mask = np.zeros([2, 32, 32, 1], np.float32)
@@ -154,7 +166,7 @@ def test_the_sheet_of_a_training_shows_hole_levels_and_truth():
         return tf.constant(image / 127.5 - 1, tf.float32)
 
     outputs = [SimpleNamespace(completed=as_floats(image)) for image in (coarse, fine)]
-    model = SimpleNamespace(predict_on_batch=lambda inputs: outputs)
+    model = SimpleNamespace(top=2, predict_on_batch=lambda inputs: outputs[: len(inputs[0])])
     pyramid = [as_floats(truth[:, ::2, ::2]), as_floats(truth)]
     drawn = callbacks.sample_sheet(model, pyramid, [mask[:, ::2, ::2], mask])
 
@@ -168,3 +180,8 @@ def test_the_sheet_of_a_training_shows_hole_levels_and_truth():
     for row in range(2):
         for column, images in enumerate(whole, start=1):
             np.testing.assert_array_equal(drawn[found[4 * row + column]], images[row])
+
+    model.top = 1  # A level that is not trained yet is not shown.
+    drawn = callbacks.sample_sheet(model, pyramid, [mask[:, ::2, ::2], mask])
+    columns = dict(zip(["masked", "level 0: 16 px", "truth"], [masked, whole[0], truth]))
+    np.testing.assert_array_equal(drawn, sheets.sheet(columns))

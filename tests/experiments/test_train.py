@@ -9,10 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from experiments.train import default_workdir
-from pgi.config import DataConfig, ExperimentConfig
+from experiments.train import classical_hole_l1, default_workdir
+from pgi.config import DataConfig, ExperimentConfig, LossConfig, ModelConfig
+from pgi.opencv import cv2
+from pgi.reading import ImageSource
+from pgi.training import validation_examples
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,6 +117,43 @@ def test_a_missing_system_library_of_opencv_is_one_line_that_names_the_package(
     assert result.returncode != 0
     (line,) = result.stderr.splitlines()
     assert "libGL.so.1" in line and "apt-get install libgl1" in line
+
+
+def test_the_report_has_the_classical_methods_hole_l1_on_the_validation_examples() -> None:
+    photograph = np.full([40, 40, 3], 100, np.uint8)
+    photograph[:, 20:] = 180
+
+    class Source(ImageSource):
+        def __len__(self) -> int:
+            return 1
+
+        def identity(self) -> str:
+            return "one"
+
+        def key(self, number: int) -> int:
+            return number
+
+        def name(self, number: int) -> str:
+            return str(number)
+
+        def decode(self, number: int) -> np.ndarray:
+            return photograph
+
+    config = ExperimentConfig(
+        model=ModelConfig(levels=(32,)),
+        loss=LossConfig(level_weights=(1.0,)),
+        data=DataConfig(validation_images=2),
+    )
+    found = classical_hole_l1(config, Source())
+    (truth,), (masks,) = validation_examples(config, Source())
+    assert list(found) == ["Telea", "Navier-Stokes"]
+    for title, flag in (("Telea", cv2.INPAINT_TELEA), ("Navier-Stokes", cv2.INPAINT_NS)):
+        errors = []
+        for image, mask in zip(truth.numpy(), masks.numpy()[..., 0]):
+            pixels = np.rint((image + 1) * 127.5).astype(np.uint8)
+            filled = cv2.inpaint(pixels, mask.astype(np.uint8), 3, flag) / 127.5 - 1
+            errors.append(np.abs(filled - image)[mask == 1].mean())
+        np.testing.assert_allclose(found[title], np.mean(errors), rtol=1e-4)
 
 
 @pytest.mark.parametrize(

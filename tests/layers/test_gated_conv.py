@@ -42,3 +42,28 @@ def test_config_makes_the_same_layer() -> None:
 def test_refuses_an_odd_number_of_filters() -> None:
     with pytest.raises(ValueError, match=r"filters must be even .* got 7"):
         GatedConv2D(7)
+
+
+@pytest.mark.parametrize(("strides", "dilation_rate"), [(1, 1), (2, 1), (1, 4)])
+def test_bfloat16_is_in_the_convolution_alone(strides: int, dilation_rate: int) -> None:
+    """Its result is that of rounded inputs and kernel, whose gradients come back in float32."""
+    exact = GatedConv2D(8, 3, strides, dilation_rate)
+    rounding = GatedConv2D(8, 3, strides, dilation_rate, convolution_dtype="bfloat16")
+    x = tf.random.stateless_normal([2, 12, 12, 16], [0, 1])
+    exact(x), rounding(x)
+    rounding.set_weights(exact.get_weights())
+    rounded = tf.cast(tf.cast(x, tf.bfloat16), tf.float32)
+    kernel = tf.cast(tf.cast(exact.kernel, tf.bfloat16), tf.float32)
+    with tf.GradientTape() as tape:
+        found = rounding(x)
+    gradients = tape.gradient(found, rounding.trainable_variables)
+    assert {v.dtype for v in [found, *gradients, *rounding.trainable_variables]} == {tf.float32}
+    with tf.GradientTape() as tape:
+        plain = exact(x)
+    exact_gradients = tape.gradient(plain, exact.trainable_variables)
+    exact.kernel.assign(kernel)
+    # The sums are rounded too: 8 bits of them are left.
+    np.testing.assert_allclose(found, exact(rounded), rtol=2e-2, atol=2e-2)
+    assert np.abs(found - plain).max() > 1e-4
+    for a, b in zip(gradients, exact_gradients):
+        assert np.linalg.norm(a - b) < 0.02 * np.linalg.norm(b)
