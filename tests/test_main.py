@@ -27,6 +27,8 @@ COMMAND = ["inpaint", "--model", "run", "--images", "images", "--masks", "masks"
 class Model:
     """Stands for a trained one; says what was loaded and how often it was used."""
 
+    origin = "run/checkpoints/step-7, moving average"
+
     def __init__(self):
         self.loaded, self.calls, self.error = [], 0, None
 
@@ -59,10 +61,11 @@ def write(name: str, content: bytes) -> None:
     Path(name).write_bytes(content)
 
 
-def test_a_folder_is_filled_and_the_last_line_says_so(model, capsys):
+def test_a_folder_is_filled_and_the_program_says_with_which_weights(model, capsys):
     assert main(COMMAND) == 0
-    last = capsys.readouterr().out
-    assert last == "3 done, 0 skipped (exist already), 0 failed; outputs in out\n"
+    shown = capsys.readouterr()
+    assert shown.out == "3 done, 0 skipped (exist already), 0 failed; outputs in out\n"
+    assert shown.err == "weights: run/checkpoints/step-7, moving average\n"
     assert model.loaded == [Path("run")] and model.calls == 3
     for name in ("a", "b", "c"):
         pixels = np.asarray(decoded(Path(f"out/{name}.png").read_bytes()))
