@@ -90,7 +90,7 @@ def train(
             compile_model(model, config, stage, build if replicas > 1 else None)
         if newest and model.step > stage.first_step:
             checkpoints.restore(checkpoints.optimizers(model), newest)
-        elif config.train.level_start == "below" and stage.levels[-1] > 0:
+        elif stage.first_step and config.train.level_start == "below":
             initial_weights.start_from_below(model, stage.levels[-1])
         training = _crops(
             config, train_source, config.train.seed, stage.batch_size, stage.sample(model.step)

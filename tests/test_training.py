@@ -299,6 +299,16 @@ def test_a_checkpoint_that_was_being_written_is_not_seen(tmp_path: Path) -> None
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
+@pytest.mark.usefixtures("eagerly")
+def test_a_joint_training_ignores_what_belongs_to_stages(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"level_start": "below", "stage_batch_multiples": (3, 1)}
+    training.train(tiny(steps=1), *sources(), tmp_path / "plain")
+    training.train(tiny(steps=1, **options), *sources(), tmp_path / "other")
+    expected, found = (newest_checkpoint(tmp_path / name) for name in ("plain", "other"))
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
 def saved(run: Path, step: int, name: str) -> np.ndarray:
     return tf.train.load_variable(str(run / "checkpoints" / f"step-{step}"), name + VALUE)
 
