@@ -60,7 +60,10 @@ def _image(side: int, batch: int = 1) -> tf.Tensor:
     return tf.random.stateless_uniform([batch, side, side, 3], [0, side], -1, 1)
 
 
-def _literal(foreground: tf.Tensor, background: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+def _literal(
+    foreground: tf.Tensor, background: tf.Tensor, mask: tf.Tensor, max_bytes: int | None = None
+) -> tf.Tensor:
+    """Holds the whole score matrix, whatever the bound."""
     parts = zip(tf.unstack(foreground), tf.unstack(background), tf.unstack(mask))
     return tf.stack([literal_attention(*part, 2, tf.float32) for part in parts])
 
