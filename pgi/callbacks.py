@@ -137,14 +137,14 @@ class WarnOfGrowth(TensorLogs):
     """Warns, once, when the gradient of a coarse or refine network has grown a hundredfold.
 
     Looks at the mean norms since the last snapshot, once a second and at a snapshot. A network's is
-    held against the smallest seen of it. It must also be ten times the smallest seen of the whole
+    held against the smallest seen of it. It must also be three times the smallest seen of the whole
     gradient: some networks begin with next to none.
 
     Args:
         run: whose metrics tell of earlier snapshots.
     """
 
-    OWN, WHOLE = 100, 10
+    OWN, WHOLE = 100, 3
 
     def __init__(self, run: RunFolder) -> None:
         super().__init__()
