@@ -244,7 +244,6 @@ TARGETS = [
     Target("hole of 300 px in 2048", "hole of 300 px in 2048, whole image", 1 / 4),
     Target("step 256, batch 4", "step 256, batch 4, literal, two passes", 0.75),
     Target("step 512, attention at once", "step 512, attention in tiles", 0.8),
-    Target("small step, all levels", "small step, before", 0.9),
     Target("export: fill 512, SavedModel", "export: fill 512, Python", 1.05),
     Target("input: read, decode, crop", "input: a step that eats it", 1 / 5),
 ]
