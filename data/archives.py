@@ -18,7 +18,7 @@ from typing import NamedTuple
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from pgi.reading import NoUsableImageError
+from pgi.errors import NoUsableImageError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _GROUP = 512

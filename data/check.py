@@ -24,12 +24,13 @@ from tqdm import tqdm
 
 import data
 from data.datasets import KNOWN
+from pgi.atomic import write_atomically
 from pgi.config import ExperimentConfig, from_dict, to_dict
+from pgi.errors import NoUsableImageError, RuleError
 from pgi.opencv import cv2
-from pgi.reading import ImageSource, NoUsableImageError
-from pgi.rules import RuleError, check
-from pgi.run_folder import write_atomically
+from pgi.rules import check
 from pgi.sheets import png
+from pgi.training.reading import ImageSource
 
 ROWS, COLUMNS, CELL, MARGIN = 4, 6, 192, 2  # Of the sheet; sides in pixels.
 LISTED = 20
@@ -81,7 +82,8 @@ def training_samples(
     source: ImageSource, config: ExperimentConfig, count: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """A run's first samples: crops of its highest level, `[S, S, 3]` uint8, and bool holes."""
-    from pgi import images, pipeline  # Not above: TensorFlow takes seconds to import.
+    from pgi import images  # Not above: TensorFlow takes seconds to import.
+    from pgi.training import pipeline
 
     size, given = config.model.levels[-1], config.data
     crops = pipeline.crops(

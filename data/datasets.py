@@ -6,8 +6,8 @@ from pathlib import Path
 
 from data.hold_out import hold_out
 from data.samples import samples
-from pgi.reading import FileSource, ImageSource, find_images, listed_images
-from pgi.rules import RuleError
+from pgi.errors import RuleError
+from pgi.training.reading import FileSource, ImageSource, find_images, listed_images
 
 PREPARED = ("photos", "places2", "celeba_hq", "div2k")
 KNOWN = f"samples, {', '.join(PREPARED)}, folder:PATH, flist:FILE, tfds:NAME"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from pgi.reading import FileSource
+from pgi.training.reading import FileSource
 
 # One image in so many is held out, at the most this many.
 _ONE_IN = 20

@@ -13,8 +13,8 @@ from absl import app, flags, logging
 
 from data import prepared
 from data.datasets import PREPARED, name_in_tfds
-from pgi.reading import NoUsableImageError
-from pgi.rules import RuleError, check
+from pgi.errors import NoUsableImageError, RuleError
+from pgi.rules import check
 
 _DATASET = flags.DEFINE_string(
     "dataset", None, f"One of {', '.join(PREPARED)}, tfds:NAME.", required=True

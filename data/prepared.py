@@ -1,8 +1,8 @@
 """Datasets that TensorFlow Datasets prepares: our builders and its own, as sources of images.
 
 They are stored as ArrayRecord, TFDS's format with random access: image n is read without those
-before it. So order and resume are what they are for files (see `pgi.pipeline`), and a run that is
-continued costs nothing, whatever the number of images.
+before it. So shuffling and resuming work as for files, at no cost for any number of images (see
+`pgi.training.pipeline`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from PIL import UnidentifiedImageError
 from data.datasets import PREPARED
 from data.hold_out import held_out_count
 from data.image_builder import ImageBuilder
-from pgi.reading import ImageSource, NoUsableImageError, read_image
-from pgi.rules import RuleError
+from pgi.errors import NoUsableImageError, RuleError
+from pgi.training.reading import ImageSource, read_image
 
 # What a dataset may call its held-out images; the first that there is.
 _HELD_OUT = ("validation", "val", "test")

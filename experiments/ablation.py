@@ -23,17 +23,17 @@ import data
 from data.datasets import KNOWN
 from experiments import evaluate, program
 from experiments.variants import GROUPS, SCALES, VARIANTS, title, variant_config
-from pgi import training
-from pgi.callbacks import NonFiniteLossError
 from pgi.config import ExperimentConfig
+from pgi.errors import NonFiniteLossError, RunFolderError
 from pgi.evaluation import results
 from pgi.evaluation.comparing import MASKED, TRUTH, compare
 from pgi.evaluation.methods import Trained
 from pgi.evaluation.tasks import Task
 from pgi.metrics import PROTOCOLS
-from pgi.reading import ImageSource
 from pgi.rules import check, check_choice
-from pgi.run_folder import RunFolder, RunFolderError
+from pgi.training import loop
+from pgi.training.reading import ImageSource
+from pgi.training.run_folder import RunFolder
 
 # In a run folder, apart from what experiments.evaluate leaves there.
 FOLDER = "ablation"
@@ -61,7 +61,7 @@ def train(config: ExperimentConfig, sources: tuple[ImageSource, ImageSource], fo
     if not (unchanged and (taken == config.train.steps or held.read_divergence())):
         keras.backend.clear_session()
         try:
-            training.train(config, *sources, folder)
+            loop.train(config, *sources, folder)
         except NonFiniteLossError as error:
             held.record_divergence(error.step, error.reason)
 

@@ -30,16 +30,16 @@ from absl import app, flags
 from tensorflow import keras
 
 from experiments import benchmark_input, benchmark_small
+from experiments.literal_attention import literal_attention
+from pgi.atomic import write_atomically
 from pgi.export.saved_model import save
 from pgi.export.served_model import ServedModel
 from pgi.images import pyramids, to_uint8
 from pgi.inference import Inpainter, SavedInpainter
+from pgi.inference.restricted import complete_holes
 from pgi.layers.contextual_attention import PreparedAttention, contextual_attention
+from pgi.layers.region import Region
 from pgi.models import PyramidGenerator, SubGenerator, refine
-from pgi.models.restricted import complete_holes
-from pgi.regions import Region
-from pgi.run_folder import write_atomically
-from tests.reference import literal_attention
 
 _OUTPUT = flags.DEFINE_string("output", "experiments/results", "Folder for the two files.")
 

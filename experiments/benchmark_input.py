@@ -25,8 +25,8 @@ from tensorflow import keras
 
 from data.prepared import ExampleSource
 from experiments.configs import places2
-from pgi import pipeline, training
-from pgi.reading import read_image
+from pgi.training import loop, pipeline
+from pgi.training.reading import read_image
 
 BATCH = 4
 _WIDTH, _HEIGHT = 1000, 700
@@ -83,8 +83,8 @@ def whole() -> Batches:
 
 def step() -> Callable[[], tf.Tensor]:
     """A training step of the paper's configuration."""
-    model = training.make_model(_CONFIG)
-    training.compile_model(model, _CONFIG, keras.optimizers.Adam(), keras.optimizers.Adam())
+    model = loop.make_model(_CONFIG)
+    loop.compile_model(model, _CONFIG, keras.optimizers.Adam(), keras.optimizers.Adam())
     batch = next(iter(pipeline.apply_on(_crops(), _builder(), device=None)))
     graph = tf.function(model.train_step, autograph=False).get_concrete_function(batch)
     graph(batch)  # The first also optimises the graph, for a quarter of a minute.

@@ -8,9 +8,10 @@ from dataclasses import replace
 import tensorflow as tf
 
 from experiments.configs import small
-from pgi import images, training
+from pgi import images
 from pgi.config import ExperimentConfig, LossConfig, TrainConfig
-from pgi.stages import stages
+from pgi.training import loop
+from pgi.training.stages import stages
 
 _STAGES = ("small step, level 0", "small step, level 0 + 1", "small step, all levels")
 
@@ -29,8 +30,8 @@ def _before(convolution_dtype: str) -> ExperimentConfig:
 def _step(config: ExperimentConfig, number: int) -> Callable[[], tf.Tensor]:
     """A step of one of the config's stages."""
     stage = stages(config)[number]
-    model = training.make_model(config)
-    training.compile_model(model, config, stage)
+    model = loop.make_model(config)
+    loop.compile_model(model, config, stage)
     side, batch = config.model.levels[-1], stage.batch_size
     image = tf.random.stateless_uniform([batch, side, side, 3], [0, side], -1, 1)
     quarter = side // 4

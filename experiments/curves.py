@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 
 from experiments import program
 from pgi.rules import check
-from pgi.run_folder import RunFolder
+from pgi.training.run_folder import RunFolder
 
 Lines = Sequence[Mapping[str, Any]]
 

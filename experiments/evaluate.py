@@ -20,18 +20,20 @@ from absl import app, flags
 
 import data
 from data.datasets import KNOWN
-from experiments import figures, picture_sheets, program, tables
+from experiments import program
+from experiments.report import figures, picture_sheets, tables
 from experiments.variants import VARIANTS, ours_among, title
+from pgi.atomic import write_atomically
 from pgi.config import CROPS
+from pgi.errors import NoUsableImageError, RuleError
 from pgi.evaluation import crops, results
 from pgi.evaluation.comparing import MASKED, TRUTH, compare
+from pgi.evaluation.mask_sets import MASK_SETS
 from pgi.evaluation.methods import Method, Outputs, Trained, classical
 from pgi.evaluation.tasks import Task, dump_inputs, tasks
-from pgi.mask_sets import MASK_SETS
 from pgi.metrics import PROTOCOLS
-from pgi.reading import NoUsableImageError
-from pgi.rules import RuleError, check, check_choice
-from pgi.run_folder import RunFolder, write_atomically
+from pgi.rules import check, check_choice
+from pgi.training.run_folder import RunFolder
 
 # Mask sets at a multiple of the training size, by what they are for.
 PARTS: dict[str, dict[float, tuple[str, ...]]] = {

@@ -8,10 +8,7 @@ from collections.abc import Callable
 
 from absl import app, logging
 
-from pgi.callbacks import NonFiniteLossError
-from pgi.reading import NoUsableImageError
-from pgi.rules import RuleError
-from pgi.run_folder import RunFolderError
+from pgi.errors import UserError
 
 
 def run(main: Callable[[list[str]], None], on_interrupt: str) -> None:
@@ -29,13 +26,7 @@ def run(main: Callable[[list[str]], None], on_interrupt: str) -> None:
         try:
             main(argv)
             message = None
-        except (
-            RuleError,
-            NoUsableImageError,
-            RunFolderError,
-            NonFiniteLossError,
-            OSError,
-        ) as error:
+        except (UserError, OSError) as error:
             message = f"error: {error}"
         except KeyboardInterrupt:
             message = f"interrupted; {on_interrupt}"

@@ -18,13 +18,14 @@ from ml_collections import config_flags
 
 import data
 from experiments import program
-from pgi import images, summary, training
+from pgi import images
 from pgi.config import ExperimentConfig, from_dict, to_dict
+from pgi.errors import RuleError
 from pgi.evaluation.methods import Case, classical
 from pgi.losses import hole_l1
-from pgi.reading import ImageSource
-from pgi.rules import RuleError
-from pgi.run_folder import RunFolder
+from pgi.training import loop, summary
+from pgi.training.reading import ImageSource
+from pgi.training.run_folder import RunFolder
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "File whose get_config() is the experiment; required."
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> None:
     config = _checked_config()
     if _DRY_RUN.value:
         print(json.dumps(to_dict(config), indent=2))
-        print(summary.summarize(training.make_model(config), config.train.batch_size))
+        print(summary.summarize(loop.make_model(config), config.train.batch_size))
         return
     workdir = Path(_WORKDIR.value or default_workdir(config))
     sources = data.load(config.data.dataset)
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> None:
     device = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else "the CPU"
     photographs = f"{len(sources[0])} photographs, {len(sources[1])} held out"
     print(f"Training on {device} with {photographs}; run folder {workdir}")
-    last = training.train(config, *sources, workdir)
+    last = loop.train(config, *sources, workdir)
     _report(config, workdir, last, sources)
 
 
@@ -93,7 +94,7 @@ def _report(
 
 def classical_hole_l1(config: ExperimentConfig, source: ImageSource) -> dict[str, float]:
     """Validation's hole L1 of the methods that need no training, at the highest level."""
-    pyramid, masks = training.validation_examples(config, source)
+    pyramid, masks = loop.validation_examples(config, source)
     pixels, holes = images.to_uint8(pyramid[-1]).numpy(), masks[-1].numpy()[..., 0] > 0.5
     found = {}
     for method in classical():

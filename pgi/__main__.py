@@ -13,13 +13,11 @@ from pathlib import Path
 from PIL import Image
 
 from pgi import quiet  # noqa: F401  (before anything else imports TensorFlow)
-from pgi.export.errors import ExportError
+from pgi.errors import PlanError, RuleError, UserError
 from pgi.files.encoding import FORMATS
 from pgi.files.inpaint import Fill, Settings, inpaint_files
-from pgi.files.jobs import PlanError, plan
+from pgi.files.jobs import plan
 from pgi.files.pictures import POLARITIES
-from pgi.rules import RuleError
-from pgi.run_folder import RunFolderError
 
 if typing.TYPE_CHECKING:
     from pgi.export.portable import Agreement
@@ -56,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"interrupted; {arguments.on_interrupt}", file=sys.stderr)
         return 130
     # ImportError: an extra, or OpenCV's library. The others are what a user can mend.
-    except (ExportError, PlanError, RuleError, RunFolderError, ImportError, OSError) as error:
+    except (UserError, ImportError, OSError) as error:
         print(f"pgi {arguments.command}: error: {error}", file=sys.stderr)
         return 2
 

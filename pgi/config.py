@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pgi.errors import RuleError
 from pgi.rules import (
     DILATIONS,
     INITIALIZERS,
     PLACEMENTS,
-    RuleError,
     check,
     check_choice,
     check_fusion,
@@ -139,7 +139,8 @@ class DataConfig:
         rotate: whether to turn training crops by 0, 90, 180 or 270 degrees at random, so that a
             few photographs teach more.
         colour_jitter: strength in [0, 1] of random changes of contrast, brightness, saturation and
-            white balance of training crops, to the same end; see `pgi.pipeline.jitter_colours`.
+            white balance of training crops, to the same end; see
+            `pgi.training.pipeline.jitter_colours`.
         validation_images: how many fixed validation examples (crop and mask) there are.
 
     Source: section 4; "random_resized", `flip`, `rotate` and `colour_jitter` are ours.
@@ -167,7 +168,7 @@ class TrainConfig:
         batch_size: of all replicas together.
         learning_rate: of both Adam optimisers, after the warm-up.
         learning_rate_schedule: "constant", or "cosine": falls to 0 over the training; see
-            `pgi.stages.LearningRate`.
+            `pgi.training.stages.LearningRate`.
         warmup_steps: steps at the start of each stage over which the learning rate grows linearly
             from 0.
         beta_1: of both Adam optimisers.
@@ -194,7 +195,8 @@ class TrainConfig:
             image. Beyond it, the matrix is computed in tiles, and again for the gradient, which
             takes less memory and more time.
         initial_weights: weights to start from: a run folder, one of its checkpoints, or
-            "deepfillv2:CHECKPOINT"; see `pgi.initial_weights.load`. Empty for the initializer's.
+            "deepfillv2:CHECKPOINT"; see `pgi.training.initial_weights.load`. Empty for the
+            initializer's.
         snapshot_steps: steps between two snapshots (checkpoint, validation, sample picture).
         keep_checkpoints: how many of the latest checkpoints are kept.
         milestone_steps: besides, a snapshot is kept whenever so many steps have been taken since

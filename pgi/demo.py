@@ -20,9 +20,9 @@ import numpy as np
 import skimage
 from PIL import Image
 
+from pgi.errors import PictureError, RuleError
 from pgi.files.painting import LevelInpainter, fill_painted
-from pgi.files.pictures import PictureError, read_picture
-from pgi.rules import RuleError
+from pgi.files.pictures import read_picture
 
 try:
     import gradio as gr

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pgi.layers.resize import halve_max, halve_mean
+from pgi.opencv import cv2
 from pgi.rules import check
 
 
@@ -84,6 +85,15 @@ def remove_hole(image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     Source: [29]. Departs from it: nothing.
     """
     return complete(image, tf.zeros_like(image), mask)
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Another size of a uint8 `[H, W, 3]`: by area where it shrinks, else bicubic."""
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return cv2.resize(image, (width, height), interpolation=method)
 
 
 def pyramids(

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pgi.errors import RuleError
+
 FUSIONS = (
     "image",
     "image_attention",
@@ -19,10 +21,6 @@ FUSIONS = (
 DILATIONS = ("adaptive", "standard")
 INITIALIZERS = ("glorot_uniform", "gated_he")
 PLACEMENTS = ("random", "center")
-
-
-class RuleError(ValueError):
-    """A value that was given breaks a rule; the message names the argument, the rule, the value."""
 
 
 def check(name: str, rule: str, holds: bool, value: Any) -> None:

@@ -7,7 +7,6 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -35,63 +34,3 @@ def _weights(name: str, shape: list[int], seed: int) -> np.ndarray:
     elif not name.endswith("/u"):
         normal *= 1.6 / np.sqrt(np.prod(shape[:-1]))
     return normal.astype(np.float32)
-
-
-def literal_attention(
-    foreground: tf.Tensor,
-    background: tf.Tensor,
-    mask: tf.Tensor | None,
-    rate: int,
-    dtype: tf.DType = tf.float64,
-    fuse: bool = True,
-) -> tf.Tensor:
-    """Contextual attention as its definition reads, one image at a time, patches extracted.
-
-    `foreground`, `background` `[H, W, C]`, `mask` `[H, W, 1]`; `dtype` throughout.
-    """
-    foreground, background = (tf.cast(x, dtype) for x in (foreground, background))
-    if mask is None:
-        mask = tf.zeros([*background.shape[:2], 1])
-    small = [_nearest(x, rate) for x in (foreground, background, tf.cast(mask, dtype))]
-    (height, width), (key_height, key_width) = small[0].shape[:2], small[1].shape[:2]
-    queries, keys, holes = (_patches(x, 3, 1) for x in small)
-    norms = tf.sqrt(tf.maximum(tf.reduce_sum(keys**2, axis=1), 1e-8))
-    scores = tf.matmul(queries, keys / norms[:, None], transpose_b=True)
-
-    if fuse:
-        scores = _identity_convolution(scores)
-        scores = tf.reshape(scores, [height, width, key_height, key_width])
-        scores = tf.reshape(tf.transpose(scores, [1, 0, 3, 2]), [height * width, -1])
-        scores = _identity_convolution(scores)
-        scores = tf.reshape(scores, [width, height, key_width, key_height])
-        scores = tf.reshape(tf.transpose(scores, [1, 0, 3, 2]), [height * width, -1])
-
-    usable = tf.cast(tf.reduce_sum(holes, axis=1) == 0, dtype)
-    attention = tf.nn.softmax(scores * usable * 10.0) * usable
-    values = _patches(background, 2 * rate, rate)
-    kernel = tf.reshape(values, [-1, 2 * rate, 2 * rate, foreground.shape[-1]])
-    attention = tf.reshape(attention, [1, height, width, -1])
-    # Overlapping patches add up.
-    return (
-        tf.nn.conv2d_transpose(
-            attention, tf.transpose(kernel, [1, 2, 3, 0]), [1, *foreground.shape], rate, "SAME"
-        )[0]
-        / 4.0
-    )
-
-
-def _patches(x: tf.Tensor, size: int, stride: int) -> tf.Tensor:
-    patches = tf.image.extract_patches(
-        x[None], [1, size, size, 1], [1, stride, stride, 1], [1, 1, 1, 1], "SAME"
-    )
-    return tf.reshape(patches, [-1, patches.shape[-1]])
-
-
-def _nearest(x: tf.Tensor, rate: int) -> tf.Tensor:
-    size = [x.shape[0] // rate, x.shape[1] // rate]
-    return tf.compat.v1.image.resize_nearest_neighbor(x[None], size, align_corners=True)[0]
-
-
-def _identity_convolution(scores: tf.Tensor) -> tf.Tensor:
-    kernel = tf.reshape(tf.eye(3, dtype=scores.dtype), [3, 3, 1, 1])
-    return tf.nn.conv2d(scores[None, :, :, None], kernel, 1, "SAME")[0, :, :, 0]

@@ -21,7 +21,7 @@ from pgi.config import (
     from_dict,
     to_dict,
 )
-from pgi.rules import RuleError
+from pgi.errors import RuleError
 
 # Kind, field, a value that breaks its rule, and words of the rule.
 BROKEN = [

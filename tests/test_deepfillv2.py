@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from pgi import deepfillv2
 from pgi.models import Discriminator, SubGenerator
-from pgi.summary import parameters
+from pgi.training.summary import parameters
 from tests.reference import reference_shapes
 
 

@@ -19,9 +19,9 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from pgi import training
 from pgi.files.pictures import read_picture
 from pgi.inference import Inpainter
+from pgi.training import loop
 from tests.files.picture_files import decoded, encoded
 from tests.tiny_run import CONFIG
 
@@ -51,7 +51,7 @@ UPLOAD_MEGABYTES = 8
 
 @pytest.fixture(scope="module")
 def inpainter() -> Inpainter:
-    return Inpainter(training.make_model(CONFIG))
+    return Inpainter(loop.make_model(CONFIG))
 
 
 def test_says_that_gradio_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,20 +10,21 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the bottom up; rooms of one line may know each other.
 FLOORS = (
-    ("pgi.rules", "pgi.regions", "pgi.opencv", "pgi.quiet"),
+    ("pgi.errors", "pgi.opencv", "pgi.quiet", "pgi.atomic", "pgi.provenance", "pgi.__version__"),
+    ("pgi.rules",),
     ("pgi.config", "pgi.layers"),
-    ("pgi.images", "pgi.masks", "pgi.losses", "pgi.reading", "pgi.metrics", "pgi.sheets"),
+    ("pgi.images", "pgi.masks", "pgi.losses", "pgi.metrics", "pgi.sheets", "pgi.training.reading"),
     ("pgi.models",),
-    ("pgi.deepfillv2", "pgi.summary", "pgi.pipeline", "pgi.mask_sets", "pgi.run_folder"),
-    ("pgi.stages", "pgi.checkpoints"),
+    ("pgi.deepfillv2", "pgi.training.summary", "pgi.training.pipeline", "pgi.training.run_folder"),
+    ("pgi.training.stages", "pgi.training.checkpoints", "pgi.evaluation.mask_sets"),
     ("pgi.inference", "pgi.load"),
-    ("pgi.callbacks", "pgi.initial_weights"),
     ("pgi.training",),
     ("pgi.evaluation",),
     ("pgi.files",),
     ("pgi.export",),
     ("pgi.demo",),
     ("pgi.__main__",),
+    ("experiments.program",),
     ("data",),
     ("experiments",),
 )

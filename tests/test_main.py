@@ -15,8 +15,7 @@ from PIL import Image
 
 import pgi
 from pgi.__main__ import main
-from pgi.rules import RuleError
-from pgi.run_folder import RunFolderError
+from pgi.errors import RuleError, RunFolderError
 from tests.files.picture_files import FILL, HOLE, NOISE, OPAQUE, decoded, encoded
 from tests.tiny_run import write_run
 

@@ -10,7 +10,7 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
 from pgi import metrics
-from pgi.rules import RuleError
+from pgi.errors import RuleError
 
 TRUTH = np.stack([data.astronaut()[:80, 180:264], data.coffee()[100:180, 200:284]])
 RESULT = np.clip(

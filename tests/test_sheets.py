@@ -11,8 +11,9 @@ from scipy import ndimage
 from skimage import io as skimage_io
 
 from experiments.variants import SCALES, VARIANTS, title, variant_config
-from pgi import callbacks, sheets
-from pgi.rules import RuleError
+from pgi import sheets
+from pgi.errors import RuleError
+from pgi.training import callbacks
 
 TITLES = [title(name, variant_config(name, SCALES["paper"].base)) for name in VARIANTS]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pgi import checkpoints, training
 from pgi.config import ExperimentConfig, LossConfig, ModelConfig
 from pgi.models import PyramidGenerator
-from pgi.run_folder import RunFolder
-from pgi.stages import stages
+from pgi.training import checkpoints, loop
+from pgi.training.run_folder import RunFolder
+from pgi.training.stages import stages
 
 MODEL = ModelConfig(levels=(8, 16), width=4, kernel_initializer="gated_he", discriminator_width=2)
 CONFIG = ExperimentConfig(name="tiny", model=MODEL, loss=LossConfig(level_weights=(10.0, 1.0)))
@@ -23,9 +23,9 @@ def write_run(path: Path) -> PyramidGenerator:
     """
     folder = RunFolder(path)
     folder.begin(CONFIG)
-    model = training.make_model(CONFIG)
+    model = loop.make_model(CONFIG)
     (stage,) = stages(CONFIG)
-    training.compile_model(model, CONFIG, stage)
+    loop.compile_model(model, CONFIG, stage)
     manager = tf.train.CheckpointManager(
         checkpoints.everything(model), str(folder.checkpoints), 2, checkpoint_name="step"
     )

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 
 from data import archives
 from data.image_builder import ImageBuilder, examples
-from pgi.reading import NoUsableImageError
+from pgi.errors import NoUsableImageError
 
 PLACES = ("celeba_hq", "celeba_hq.zip", "CelebAMask-HQ", "CelebAMask-HQ.zip")
 # Images from this index on are for validation.

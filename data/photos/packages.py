@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import logging
 
-from pgi.reading import NoUsableImageError
+from pgi.errors import NoUsableImageError
 
 HOMEPAGE = "https://packages.debian.org/bookworm/"
 

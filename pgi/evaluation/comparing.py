@@ -23,12 +23,13 @@ import numpy as np
 from tqdm import tqdm
 
 from pgi import metrics
+from pgi.errors import RuleError
 from pgi.evaluation import results
 from pgi.evaluation.methods import Method
 from pgi.evaluation.results import CropList, Evaluation, Results, Score
 from pgi.evaluation.tasks import Task, write_png
-from pgi.rules import RuleError, check, check_choice
-from pgi.run_folder import provenance
+from pgi.provenance import provenance
+from pgi.rules import check, check_choice
 
 # The masks under which the time an image is measured, as in the paper (section 4.1).
 TIMED = "center"

@@ -14,10 +14,11 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from pgi.config import CROPS
+from pgi.errors import NoUsableImageError
 from pgi.evaluation.results import CropList
-from pgi.pipeline import resize
-from pgi.reading import ImageSource, NoUsableImageError
+from pgi.images import resize
 from pgi.rules import check, check_choice
+from pgi.training.reading import ImageSource
 
 
 @dataclass(frozen=True)

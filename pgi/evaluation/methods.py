@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pgi.config import to_dict
+from pgi.errors import RuleError, RunFolderError
 from pgi.inference import load
 from pgi.opencv import cv2
-from pgi.reading import read_image
-from pgi.rules import RuleError, check
-from pgi.run_folder import RunFolder, RunFolderError
+from pgi.rules import check
+from pgi.training.reading import read_image
+from pgi.training.run_folder import RunFolder
 
 
 class Case(NamedTuple):

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from pgi.atomic import write_atomically
+from pgi.errors import RuleError
 from pgi.evaluation.intervals import estimate
-from pgi.rules import RuleError
-from pgi.run_folder import write_atomically
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Score:
 
     Attributes:
         crops: the crop list's `sha256`.
-        masks: the mask set's name, see `pgi.mask_sets`.
+        masks: the mask set's name, see `pgi.evaluation.mask_sets`.
         masks_sha256: of the masks, one for each crop.
         protocol: of `pgi.metrics.PROTOCOLS`.
         values: a number for each crop, by metric: "l1", "psnr", "ssim".

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pgi import mask_sets
+from pgi.atomic import write_atomically
+from pgi.evaluation import mask_sets
 from pgi.evaluation.crops import Crops
 from pgi.evaluation.methods import Case
-from pgi.run_folder import write_atomically
 from pgi.sheets import png
 
 # The masks of the paper's Tables 1 and 2 and Figures 3 to 5: pictures are kept of these.

@@ -10,7 +10,7 @@ from pgi.config import ExperimentConfig, MaskConfig
 from pgi.evaluation import results
 from pgi.evaluation.intervals import estimate
 from pgi.evaluation.methods import sha256_of
-from pgi.run_folder import RunFolder
+from pgi.training.run_folder import RunFolder
 
 # Steps; the paper's configuration trains for a million.
 _SHORT = 100_000

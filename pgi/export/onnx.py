@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pgi.export.errors import ExportError
+from pgi.atomic import write_atomically
+from pgi.errors import ExportError
 from pgi.export.portable import (
     Agreement,
     explained,
@@ -24,7 +25,6 @@ from pgi.export.portable import (
     require_file,
 )
 from pgi.models import PyramidGenerator
-from pgi.run_folder import write_atomically
 
 OPSET = 17
 

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from pgi.export.errors import ExportError
+from pgi.errors import ExportError
 from pgi.images import pyramids, to_uint8
 from pgi.inference import Inpainter
 from pgi.layers import GatedConv2D

@@ -22,13 +22,13 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
+from pgi.atomic import write_atomically
+from pgi.errors import ExportError
 from pgi.export import server_files, warmup
-from pgi.export.errors import ExportError
 from pgi.export.model_card import model_card
 from pgi.export.portable import explained
 from pgi.export.served_model import ServedModel
 from pgi.inference import Inpainter, find_checkpoint, load
-from pgi.run_folder import write_atomically
 
 
 def export_saved_model(

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
-from pgi.export.errors import ExportError
+from pgi.atomic import write_atomically
+from pgi.errors import ExportError
 from pgi.export.portable import (
     Agreement,
     explained,
@@ -21,7 +22,6 @@ from pgi.export.portable import (
 )
 from pgi.models import PyramidGenerator
 from pgi.rules import check
-from pgi.run_folder import write_atomically
 
 
 def export_tflite(model: PyramidGenerator, path: str | Path, height: int, width: int) -> Agreement:

@@ -13,7 +13,7 @@ import skimage.data
 import tensorflow as tf
 from PIL import Image
 
-from pgi.export.errors import ExportError
+from pgi.errors import ExportError
 
 
 class ServingProtos(NamedTuple):

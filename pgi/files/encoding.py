@@ -9,7 +9,8 @@ from typing import Any
 
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
-from pgi.files.filling import PictureError, alpha_of
+from pgi.errors import PictureError
+from pgi.files.filling import alpha_of
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 # Texts and what the colours mean. Pillow writes others anew, or the filled hole makes them untrue.

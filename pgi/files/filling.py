@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-
-class PictureError(ValueError):
-    """A picture cannot be read, filled and written without loss; says why."""
+from pgi.errors import PictureError
 
 
 def alpha_of(image: Image.Image) -> np.ndarray | None:

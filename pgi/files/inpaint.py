@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from pgi.atomic import write_atomically
+from pgi.errors import PictureError, RuleError
 from pgi.files.jobs import Job
-from pgi.files.pictures import Picture, PictureError, read_mask, read_picture, resize_mask
-from pgi.rules import RuleError
-from pgi.run_folder import write_atomically
+from pgi.files.pictures import Picture, read_mask, read_picture, resize_mask
 
 # `[H, W, 3]` uint8 and `[H, W]` bool, True = hole, to `[H, W, 3]` uint8.
 Fill = Callable[[np.ndarray, np.ndarray], np.ndarray]

@@ -8,15 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgi.errors import PlanError
 from pgi.files.encoding import FORMATS
 
 # The first of a format is the one that new names get.
 _SUFFIXES = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "WEBP": (".webp",)}
 _FORMAT_OF = {suffix: format for format in FORMATS for suffix in _SUFFIXES[format]}
-
-
-class PlanError(ValueError):
-    """What was asked for cannot be done to any image; the message says why."""
 
 
 @dataclass(frozen=True)

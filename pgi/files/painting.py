@@ -9,7 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from pgi.files.pictures import PictureError, read_picture, resize_mask
+from pgi.errors import PictureError
+from pgi.files.pictures import read_picture, resize_mask
 
 
 class LevelInpainter(Protocol):

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from pgi.errors import PictureError
 from pgi.files.encoding import FORMATS, encode, save_options
 from pgi.files.exif import read_exif, to_stored, to_upright
-from pgi.files.filling import PictureError, alpha_of, fill_hole
+from pgi.files.filling import alpha_of, fill_hole
 
-# As in pgi.reading, for the same reason.
+# As in pgi.training.reading, for the same reason.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 POLARITIES = ("white", "black")

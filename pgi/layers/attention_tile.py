@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from pgi.layers.patches import take_patches, within
-from pgi.regions import Size
+from pgi.layers.region import Size
 
 
 class AttentionInputs(NamedTuple):

@@ -33,8 +33,8 @@ import tensorflow as tf
 
 from pgi.layers.attention_tile import AttentionInputs, AttentionTile
 from pgi.layers.patches import inverse_norms, take_patches, with_border
+from pgi.layers.region import Region, Size
 from pgi.layers.resize import dimensions, nearest_align_corners
-from pgi.regions import Region, Size
 
 # How many copies of a tile's scores are alive at once, at most.
 _COPIES = 6

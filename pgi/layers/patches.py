@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from pgi.layers.region import Size
 from pgi.layers.resize import dimensions
-from pgi.regions import Size
 
 _NORM_FLOOR = 1e-4
 

@@ -10,7 +10,7 @@ import pytest
 
 from data import prepared
 from data.celeba_hq.celeba_hq_dataset_builder import split_by_index
-from pgi.reading import NoUsableImageError
+from pgi.errors import NoUsableImageError
 from tests.data.dummy_archives import install
 from tests.data.test_prepared import png, stored
 

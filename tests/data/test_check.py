@@ -21,7 +21,6 @@ from skimage.morphology import erosion
 
 import data
 from data import check
-from pgi import pipeline, training
 from pgi.config import (
     DataConfig,
     ExperimentConfig,
@@ -30,8 +29,9 @@ from pgi.config import (
     ModelConfig,
     TrainConfig,
 )
-from pgi.reading import FileSource, ImageSource
-from pgi.rules import RuleError
+from pgi.errors import RuleError
+from pgi.training import loop, pipeline
+from pgi.training.reading import FileSource, ImageSource
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -182,8 +182,8 @@ def test_the_sheet_shows_the_first_samples_of_the_training(tmp_path, crop, flip,
     assert check.check_dataset(f"flist:{lists[0]},{lists[1]}", experiment, output) == 1
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
-    # As pgi.training calls them, in its own batches.
-    batches = training._crops(experiment, FileSource(paths), experiment.train.seed, batch_size=4)
+    # As pgi.training.loop calls them, in its own batches.
+    batches = loop._crops(experiment, FileSource(paths), experiment.train.seed, batch_size=4)
     build = pipeline.pyramid_builder(2, experiment.mask, experiment.train.seed)
     crops, holes = [], []
     for images, numbers in batches.take(6):
@@ -284,7 +284,7 @@ import numpy as np
 from absl import app
 import data
 from data import check
-from pgi.reading import FileSource
+from pgi.training.reading import FileSource
 
 class Slow(FileSource):
     def load(self, number):

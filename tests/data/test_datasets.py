@@ -13,8 +13,8 @@ from PIL import Image
 import data
 from data import datasets
 from data.samples.samples import photographs
-from pgi.reading import FileSource, NoUsableImageError
-from pgi.rules import RuleError
+from pgi.errors import NoUsableImageError, RuleError
+from pgi.training.reading import FileSource
 
 
 def fill(folder: Path, names: list[str]) -> list[Path]:

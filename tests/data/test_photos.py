@@ -14,7 +14,7 @@ import pytest
 from data import prepared
 from data.photos import packages
 from data.photos.photos_dataset_builder import PHOTOGRAPHS
-from pgi.reading import NoUsableImageError
+from pgi.errors import NoUsableImageError
 from tests.data.dummy_archives import ROOT, install
 from tests.data.test_prepared import stored
 

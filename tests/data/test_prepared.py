@@ -27,12 +27,12 @@ from data import prepared
 from data.places2.places2_dataset_builder import Builder
 from data.prepared import ExampleSource
 from experiments.configs import celeba_hq, places2
-from pgi import training
 from pgi.config import ExperimentConfig, LossConfig, ModelConfig
-from pgi.pipeline import crops
-from pgi.reading import FileSource, ImageSource, NoUsableImageError
-from pgi.rules import RuleError
-from pgi.run_folder import RunFolder
+from pgi.errors import NoUsableImageError, RuleError
+from pgi.training import loop
+from pgi.training.pipeline import crops
+from pgi.training.reading import FileSource, ImageSource
+from pgi.training.run_folder import RunFolder
 from tests.data.dummy_archives import ROOT, install
 
 PLACES2 = ROOT / "places2" / "dummy_data"
@@ -458,7 +458,7 @@ def test_places2_trains_and_a_run_goes_on_to_the_bits_of_an_unbroken_one(
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     for workdir, steps in ((unbroken, 2), (broken, 1), (broken, 2)):
         config = shrunk(places2.get_config(), steps)
-        last = training.train(config, *data.load(config.data.dataset), workdir)
+        last = loop.train(config, *data.load(config.data.dataset), workdir)
     assert last["step"] == 2 and np.isfinite(last["train/loss"])
     for (name, ours), (_, theirs) in zip(weights(broken), weights(unbroken)):
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
@@ -468,6 +468,6 @@ def test_places2_trains_and_a_run_goes_on_to_the_bits_of_an_unbroken_one(
 def test_celeba_hq_trains_on_whole_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install("celeba_hq", tmp_path, monkeypatch)
     config = shrunk(celeba_hq.get_config(), steps=2)
-    last = training.train(config, *data.load(config.data.dataset), tmp_path / "run")
+    last = loop.train(config, *data.load(config.data.dataset), tmp_path / "run")
     assert last["step"] == 2 and np.isfinite(last["train/loss"])
     assert RunFolder(tmp_path / "run").picture(2)

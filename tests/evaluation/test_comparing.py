@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 import data
-from pgi import mask_sets, metrics
-from pgi.evaluation import comparing, crops, results
+from pgi import metrics
+from pgi.errors import RuleError
+from pgi.evaluation import comparing, crops, mask_sets, results
 from pgi.evaluation.comparing import compare
 from pgi.evaluation.methods import Case, Method, Outputs, Trained
 from pgi.evaluation.tasks import Task, dump_inputs, tasks, write_png
-from pgi.rules import RuleError
 from tests.tiny_run import write_run
 
 SIZE = 56

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 import data
+from pgi.errors import NoUsableImageError, RuleError
 from pgi.evaluation import crops
-from pgi.reading import FileSource, NoUsableImageError
-from pgi.rules import RuleError
+from pgi.training.reading import FileSource
 
 SIZES = {"wide.png": (80, 120), "high.png": (130, 70), "small.png": (40, 200), "last.png": (64, 64)}
 

@@ -11,9 +11,9 @@ from PIL import Image
 from skimage import data
 
 import pgi
+from pgi.errors import RuleError, RunFolderError
 from pgi.evaluation.methods import Case, Outputs, Trained, classical
-from pgi.rules import RuleError
-from pgi.run_folder import RunFolder, RunFolderError
+from pgi.training.run_folder import RunFolder
 from tests.tiny_run import CONFIG, write_run
 
 IMAGE = data.astronaut()[:48, 200:256].copy()

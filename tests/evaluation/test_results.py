@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pgi.errors import RuleError
 from pgi.evaluation import results
 from pgi.evaluation.results import CropList, Evaluation, Results, Score
-from pgi.rules import RuleError
 
 CROPS = CropList(
     "div2k",

@@ -16,7 +16,7 @@ from pgi.config import ModelConfig
 from pgi.evaluation import results
 from pgi.evaluation.methods import Trained
 from pgi.evaluation.tasks import Task
-from pgi.run_folder import RunFolder
+from pgi.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 BASE = SCALES["tiny"].base

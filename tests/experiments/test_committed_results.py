@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import figures, tables
+from experiments.report import figures, tables
 from experiments.variants import VARIANTS
 from pgi.evaluation import results
 

@@ -14,9 +14,8 @@ from skimage import data
 
 from experiments import evaluate
 from pgi import metrics
+from pgi.errors import NoUsableImageError, RuleError
 from pgi.evaluation import results
-from pgi.reading import NoUsableImageError
-from pgi.rules import RuleError
 from tests.tiny_run import write_run
 
 ROOT = Path(__file__).parents[2]

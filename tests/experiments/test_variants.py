@@ -7,7 +7,7 @@ import pytest
 from experiments.configs import deepfillv2_256, paper_512
 from experiments.variants import GROUPS, OURS, SCALES, VARIANTS, title, variant_config
 from pgi.config import differences, to_dict
-from pgi.rules import RuleError
+from pgi.errors import RuleError
 
 PAPER = SCALES["paper"].base
 DIFFERENCES = {

@@ -13,7 +13,7 @@ from pgi.config import DataConfig
 from pgi.evaluation import results
 from pgi.evaluation.methods import Trained
 from pgi.export.model_card import LICENCES, licence, model_card
-from pgi.run_folder import RunFolder
+from pgi.training.run_folder import RunFolder
 from tests.tiny_run import CONFIG, write_run
 
 L1 = (0.25, 0.5, 0.125)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pgi import training
+from pgi.errors import ExportError
 from pgi.export import onnx as exporting
-from pgi.export.errors import ExportError
 from pgi.export.onnx import export_onnx
 from pgi.export.portable import portable_function
 from pgi.inference import Inpainter
 from pgi.models import PyramidGenerator
+from pgi.training import loop
 from tests.tiny_run import CONFIG
 
 onnx = pytest.importorskip("onnx")
@@ -29,7 +29,7 @@ Fill = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 @pytest.fixture(scope="module")
 def model() -> PyramidGenerator:
-    return training.make_model(CONFIG)
+    return loop.make_model(CONFIG)
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,10 @@ from PIL import Image
 from tensorflow import keras
 
 import pgi
+from pgi.errors import ExportError, RuleError, RunFolderError
 from pgi.export import saved_model, warmup
-from pgi.export.errors import ExportError
 from pgi.export.saved_model import export_saved_model
 from pgi.inference import Inpainter
-from pgi.rules import RuleError
-from pgi.run_folder import RunFolderError
 from tests.tiny_run import write_run
 
 pytest.importorskip("tensorflow_serving", reason="needs the extra [serving]")

@@ -9,15 +9,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from pgi import training
 from pgi.export.served_model import ServedModel
 from pgi.inference import Inpainter
+from pgi.training import loop
 from tests.tiny_run import CONFIG
 
 
 @pytest.fixture(scope="module")
 def inpainter() -> Inpainter:
-    return Inpainter(training.make_model(CONFIG))
+    return Inpainter(loop.make_model(CONFIG))
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pgi import training
+from pgi.errors import ExportError, RuleError
 from pgi.export import tflite as exporting
-from pgi.export.errors import ExportError
 from pgi.export.portable import in_float32, portable_function
 from pgi.export.tflite import export_tflite, other_ops
 from pgi.inference import Inpainter
 from pgi.models import PyramidGenerator
-from pgi.rules import RuleError
+from pgi.training import loop
 from tests.tiny_run import CONFIG
 
 HEIGHT, WIDTH = 39, 50
@@ -27,7 +26,7 @@ Fill = Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
 
 @pytest.fixture(scope="module")
 def model() -> PyramidGenerator:
-    return training.make_model(CONFIG)
+    return loop.make_model(CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +130,7 @@ def test_a_file_of_other_weights_leaves_the_one_that_was_there(
     monkeypatch.setattr(exporting, "_convert", lambda *arguments: content)
     path = tmp_path / "kept.tflite"
     path.write_bytes(b"older")
-    other = training.make_model(CONFIG)
+    other = loop.make_model(CONFIG)
     for ours, theirs in zip(other.generator_variables, model.generator_variables):
         ours.assign(theirs * 1.01)
     with pytest.raises(ExportError, match=rf"at {HEIGHT} x {WIDTH}, completed differs by 0\.\d+"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps, JpegImagePlugin, PngImagePlugin
 
-from pgi.files.pictures import PictureError
+from pgi.errors import PictureError
 from tests.files.picture_files import (
     FILL,
     GREY,
@@ -29,7 +29,7 @@ from tests.files.picture_files import (
     filled,
     read,
 )
-from tests.test_reading import UPRIGHT
+from tests.training.test_reading import UPRIGHT
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pgi.files.pictures import PictureError
+from pgi.errors import PictureError
 from tests.files.picture_files import (
     ALPHA,
     FILL,

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pgi.errors import PictureError, RuleError
 from pgi.files.inpaint import Settings, inpaint_file, inpaint_files
 from pgi.files.jobs import Job
-from pgi.files.pictures import PictureError
-from pgi.rules import RuleError
 from tests.files.picture_files import (
     ALPHA,
     FILL,

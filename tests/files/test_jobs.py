@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pgi.files.jobs import Job, PlanError, plan
+from pgi.errors import PlanError
+from pgi.files.jobs import Job, plan
 
 
 def make(folder: Path, *names: str) -> Path:

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pgi import training
+from pgi.errors import PictureError
 from pgi.files.painting import fill_painted
-from pgi.files.pictures import PictureError, read_picture
+from pgi.files.pictures import read_picture
 from pgi.inference import Inpainter
+from pgi.training import loop
 from tests.tiny_run import CONFIG
 
 
 @pytest.fixture(scope="module")
 def inpainter() -> Inpainter:
-    return Inpainter(training.make_model(CONFIG))
+    return Inpainter(loop.make_model(CONFIG))
 
 
 def noise(height: int, width: int, channels: int = 3) -> np.ndarray:

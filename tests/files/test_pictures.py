@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pgi.files.pictures import PictureError, read_mask, read_picture, resize_mask
+from pgi.errors import PictureError
+from pgi.files.pictures import read_mask, read_picture, resize_mask
 from tests.files.picture_files import (
     ALPHA,
     HEIGHT,
@@ -27,7 +28,7 @@ from tests.files.picture_files import (
     png,
     read,
 )
-from tests.test_reading import UPRIGHT
+from tests.training.test_reading import UPRIGHT
 
 # Refused
 

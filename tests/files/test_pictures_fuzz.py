@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pgi.errors import PictureError
 from pgi.files.exif import to_stored
-from pgi.files.pictures import PictureError, read_mask, read_picture, resize_mask
+from pgi.files.pictures import read_mask, read_picture, resize_mask
 from tests.files.picture_files import JPEG, KINDS, LOSSLESS, NOISE, chunk, decoded, encoded
 
 FILES = 2000

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments.literal_attention import literal_attention
 from pgi.layers import contextual_attention
 from pgi.layers.contextual_attention import PreparedAttention
-from pgi.regions import Region
-from tests.reference import golden, literal_attention
+from pgi.layers.region import Region
+from tests.reference import golden
 
 CASES = golden("contextual_attention")
 

@@ -1,0 +1,1 @@
+"""Tables, figures and picture sheets, made from results files."""

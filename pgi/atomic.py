@@ -1,0 +1,20 @@
+"""Writing files atomically."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file such that a reader sees the old content or the new, and nothing between."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:  # An interruption too.
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,281 @@
+"""What happens beside the steps of training: the bar, the watch over the losses, the snapshots."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_addons as tfa
+from absl import logging
+from tensorflow import keras
+
+from pgi import images, sheets
+from pgi.errors import NonFiniteLossError
+from pgi.layers.resize import double_nearest
+from pgi.training.checkpoints import BEST_BY, Checkpoints
+from pgi.training.run_folder import RunFolder
+
+Logs = dict[str, float]
+
+
+class OnceASecond:
+    """True at most once a second."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self) -> bool:
+        due = time.monotonic() >= self._next
+        if due:
+            self._next = time.monotonic() + 1.0
+        return due
+
+
+class TensorLogs(keras.callbacks.Callback):
+    """Takes its logs as tensors.
+
+    Unless all callbacks do, Keras turns the logs into numbers at every step, which makes the host
+    wait for the device.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._supports_tf_logs = True
+
+
+class TotalSteps(TensorLogs):
+    """Stops once the sub-generators were updated so many times, over all runs."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps, self.taken = steps, 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.taken = self.model.step
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.taken += 1  # Asking the model would wait for the device.
+        if self.taken >= self.steps:
+            self.model.stop_training = True
+
+
+class TimeLimit(tfa.callbacks.TimeStopping):
+    """TFA's, which ends a run with the first snapshot after its time, for any number of seconds.
+
+    Args:
+        seconds: positive; may be infinite.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self._supports_tf_logs = True
+
+
+class StopOnNonFinite(TensorLogs):
+    """Ends the run at a loss or weight that is no finite number, before it is saved.
+
+    Losses are looked at once a second and before a snapshot. They are those from before a step's
+    update, so the weights are looked at before a snapshot too.
+
+    Raises:
+        NonFiniteLossError: names the step, the level and the term.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        super().__init__()
+        self.run, self._due = run, OnceASecond()
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self._due():
+            self._check(logs)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self._check(logs)
+        networks = {"sub-generator": self.model.sub_generators}
+        networks["discriminator"] = self.model.discriminators
+        for kind, levels in networks.items():
+            for level, network in enumerate(levels):
+                if not all(np.isfinite(variable).all() for variable in network.variables):
+                    self._stop(f"level_{level}'s {kind} has weights that are not finite")
+
+    def _check(self, logs: Logs | None) -> None:
+        # These are means since the last snapshot, and no mean gets rid of a NaN.
+        for name, value in (logs or {}).items():
+            if not math.isfinite(value):
+                self._stop(f"{name} is {float(value)}")
+
+    def _stop(self, what: str) -> None:
+        good = self.run.newest_checkpoint() or "none yet"
+        raise NonFiniteLossError(
+            self.model.step,
+            what,
+            f"The last good checkpoint is kept: {good}. The same command would end here again: "
+            "try a lower --config.train.learning_rate or --config.train.clip_norm, in another "
+            "--workdir",
+        )
+
+
+class WarnOfGrowth(TensorLogs):
+    """Warns, once, when the gradient of a coarse or refine network has grown a hundredfold.
+
+    Looks at the mean norms since the last snapshot, once a second and at a snapshot. A network's is
+    held against the smallest seen of it. It must also be three times the smallest seen of the whole
+    gradient: some networks begin with next to none.
+
+    Args:
+        run: whose metrics tell of earlier snapshots.
+    """
+
+    OWN, WHOLE = 100, 3
+
+    def __init__(self, run: RunFolder) -> None:
+        super().__init__()
+        self.run, self.warned, self._due = run, False, OnceASecond()
+        self._least: dict[str, float] = {}
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        for line in self.run.read_metrics():
+            self._remember({name.removeprefix("train/"): norm for name, norm in line.items()})
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self._due():
+            self._look(logs or {})
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self._look(logs or {})
+
+    def _look(self, logs: Logs) -> None:
+        norms = self._remember(logs)
+        for name, norm in norms.items():
+            level, _, network = name.removesuffix("/gradient_norm").partition("/")
+            if self.warned or network not in ("coarse", "refine"):
+                continue
+            own, whole = self._least[name], self._least["generator/gradient_norm"]
+            if norm > max(self.OWN * own, self.WHOLE * whole):
+                self.warned = True
+                logging.warning(
+                    "step %d: the gradient of %s's %s network has grown over %d times, from a mean "
+                    'norm of %.3g to %.3g; see "Sick" in docs/TRAINING.md',
+                    *(self.model.step, level, network, self.OWN, own, norm),
+                )
+
+    def _remember(self, logs: Logs) -> Logs:
+        """The gradient norms among the values, of which the smallest are kept."""
+        norms = {n: float(x) for n, x in logs.items() if n.endswith("/gradient_norm")}
+        for name, norm in norms.items():
+            self._least[name] = min(norm, self._least.get(name, math.inf))
+        return norms
+
+
+class ProgressBar(tfa.callbacks.TQDMProgressBar):
+    """TFA's bar over a whole stage instead of one an epoch; shows rate, losses and time left.
+
+    Args:
+        first_step: where this run takes up.
+        steps: where it ends at the latest.
+        seconds: after how long it ends at the latest; may be infinite.
+        label: what stands before the bar.
+    """
+
+    SHOWN: ClassVar = {
+        "loss": "loss",
+        "discriminator_loss": "D",
+        "generator/gradient_norm": "gradient",
+    }
+
+    def __init__(self, first_step: int, steps: int, seconds: float, label: str = "") -> None:
+        bar_format = label + "{percentage:3.0f}% |{bar}| {elapsed} + {remaining} left{postfix}"
+        super().__init__(overall_bar_format=bar_format, show_epoch_progress=False)
+        self.first_step, self.steps, self.seconds = first_step, steps, seconds
+        self._supports_tf_logs, self._due, self.step = True, OnceASecond(), first_step
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        super().on_train_begin(logs)
+        self.began = time.monotonic()
+        self.overall_progress_tqdm.reset(total=1.0)
+
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.step += 1
+        if self._due() or self.step == self.steps:
+            self._show(logs or {})
+
+    def _show(self, logs: Logs) -> None:
+        elapsed, taken = time.monotonic() - self.began, self.step - self.first_step
+        done = max(taken / (self.steps - self.first_step), elapsed / self.seconds)
+        shown = {label: f"{logs[name]:.3f}" for name, label in self.SHOWN.items()}
+        bar = self.overall_progress_tqdm
+        rate = f"{taken / elapsed:.2f} steps/s"
+        bar.set_postfix(step=self.step, rate=rate, **shown, refresh=False)
+        bar.update(min(done, 1.0) - bar.n)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Nothing: the bar counts no epochs."""
+
+
+class Snapshot(TensorLogs):
+    """At the end of an epoch: metrics, a sample picture, and then the checkpoints.
+
+    The latest checkpoint is saved last, so a run that was killed before it repeats the steps and
+    writes these files again.
+
+    Args:
+        run: where it all goes.
+        checkpoints: saves them.
+        pictures: pyramids of a few validation images and of their masks, coarsest first.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        checkpoints: Checkpoints,
+        pictures: tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]],
+    ) -> None:
+        super().__init__()
+        self.run, self.checkpoints, self.pictures = run, checkpoints, pictures
+        self.writer = tf.summary.create_file_writer(str(run.events))
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        step = self.model.step
+        values = {_metric_name(name): float(value) for name, value in (logs or {}).items()}
+        self.run.append_metrics(step, values)
+        with self.writer.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+        self.writer.flush()
+        picture = sample_sheet(self.model, *self.pictures)
+        self.run.write_picture(step, *sheets.encode(picture))
+        self.checkpoints.save(step, values.get(BEST_BY))
+
+
+def _metric_name(name: str) -> str:
+    """Keras's `val_level_0/l1` as `validation/level_0/l1`, which TensorBoard groups."""
+    return f"validation/{name[4:]}" if name.startswith("val_") else f"train/{name}"
+
+
+def sample_sheet(
+    model: keras.Model, pyramid: Sequence[tf.Tensor], masks: Sequence[tf.Tensor]
+) -> np.ndarray:
+    """One row an image: masked, each level's result, truth.
+
+    Args:
+        model: a `PyramidGenerator`, compiled; levels that are not trained yet are left out.
+        pyramid: images of each level, `[B, H, W, 3]` in [-1, 1], coarsest first.
+        masks: masks of each level, `[B, H, W, 1]`, 1 = hole.
+
+    Returns:
+        `[H', W', 3]` uint8, with a line of captions above.
+    """
+    outputs = model.predict_on_batch((tuple(pyramid[: model.top]), tuple(masks[: model.top])))
+    columns = {"masked": images.complete(pyramid[-1], tf.ones_like(pyramid[-1]), masks[-1])}
+    for level, output in enumerate(outputs):
+        shown = tf.convert_to_tensor(output.completed)
+        for _ in range(len(pyramid) - 1 - level):
+            shown = double_nearest(shown)
+        columns[f"level {level}: {output.completed.shape[1]} px"] = shown
+    columns["truth"] = pyramid[-1]
+    return sheets.sheet({name: images.to_uint8(x).numpy() for name, x in columns.items()})

@@ -1,0 +1,146 @@
+"""Weights to start a training from: another run's, a DeepFillv2 checkpoint's, the level below's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+import tensorflow as tf
+
+from pgi import deepfillv2
+from pgi.errors import RuleError, RunFolderError
+from pgi.inference import find_checkpoint, generators_in
+from pgi.models import PyramidGenerator, SubGenerator
+from pgi.training import checkpoints
+from pgi.training.run_folder import RunFolder
+
+_DEEPFILLV2 = "deepfillv2:"
+
+
+def load(model: PyramidGenerator, source: str) -> str:
+    """Gives a model the weights of another training, where there are any for its levels.
+
+    Args:
+        model: built.
+        source: a run folder, whose newest checkpoint is taken, or one of its checkpoints: levels
+            of the same side in pixels take each other's sub-generator (its moving average, if one
+            was kept) and discriminator. Or "deepfillv2:" and the path of a TensorFlow 1 checkpoint:
+            every level takes the reference's generator, from BGR to RGB, without the dilated layers
+            that the level lacks, and its discriminator, if the checkpoint holds one of that width.
+
+    Returns:
+        What was loaded and what was not, a line for each level.
+
+    Raises:
+        RunFolderError: there is no such run or checkpoint.
+        RuleError: no level fits, or one that should has weights of another shape.
+    """
+    if source.startswith(_DEEPFILLV2):
+        lines = _load_deepfillv2(model, source[len(_DEEPFILLV2) :])
+    else:
+        lines = _load_run(model, source)
+    for average, network in zip(model.averaged_sub_generators, model.sub_generators):
+        average.set_weights(network.get_weights())
+    return "\n".join([f"Initial weights from {source}:", *(f"  {line}" for line in lines)])
+
+
+def start_from_below(model: PyramidGenerator, level: int) -> None:
+    """Starts a level with the weights of the level below, and a coarse network that returns 0.
+
+    Both levels do the same to images of different sizes, so the weights carry over. With a coarse
+    result of 0, the sum of equation 3 is the upsampled result of the level below.
+
+    Args:
+        model: built, with fusion "image".
+        level: at least 1.
+
+    Source: SinGAN, which starts each scale with the weights of the one before.
+    """
+    upper = model.sub_generators[level]
+    _copy(model.sub_generators[level - 1], upper)
+    assert upper.coarse is not None  # The config's rules.
+    last = upper.coarse.decoder.conv17
+    for variable in (last.kernel, last.bias):
+        variable.assign(tf.zeros_like(variable))
+    model.discriminators[level].set_weights(model.discriminators[level - 1].get_weights())
+
+
+def _copy(source: SubGenerator, target: SubGenerator) -> None:
+    """Copies the weights of all layers that both have.
+
+    Raises:
+        ValueError: a layer's weights have another shape.
+    """
+    theirs, ours = map(deepfillv2.generator_variables, (source, target))
+    for name in theirs.keys() & ours.keys():
+        ours[name].assign(theirs[name])
+
+
+def _without(theirs: Iterable[str], ours: Iterable[str]) -> str:
+    """The layers that only one of two sub-generators has, for a report."""
+    names = [{name.split("/")[1] for name in part} for part in (theirs, ours)]
+    left_out, missing = sorted(names[0] - names[1]), sorted(names[1] - names[0])
+    text = f"; left out: {', '.join(left_out)}" * bool(left_out)
+    return text + f"; not there: {', '.join(missing)}" * bool(missing)
+
+
+def _load_run(model: PyramidGenerator, source: str) -> list[str]:
+    checkpoint = find_checkpoint(source)
+    theirs = PyramidGenerator(
+        **dataclasses.asdict(RunFolder(checkpoint.parent.parent).read_config().model)
+    )
+    theirs.build_networks()
+    kind = generators_in(checkpoint)
+    parts = {kind: theirs.sub_generators, "discriminators": theirs.discriminators}
+    checkpoints.restore(tf.train.Checkpoint(**parts), str(checkpoint))
+    if not set(model.levels) & set(theirs.levels):
+        raise RuleError(
+            f"train.initial_weights must have a level of {list(model.levels)} px, "
+            f"got {source} of {list(theirs.levels)}"
+        )
+    lines = []
+    for level, side in enumerate(model.levels):
+        name = f"level {level} ({side} px)"
+        if side not in theirs.levels:
+            lines.append(f"{name}: not there; keeps its initial weights")
+            continue
+        number = theirs.levels.index(side)
+        try:
+            _copy(theirs.sub_generators[number], model.sub_generators[level])
+            judge = theirs.discriminators[number].get_weights()
+            model.discriminators[level].set_weights(judge)
+        except ValueError as error:
+            raise RuleError(
+                f"train.initial_weights must have networks like ours, got {checkpoint}, whose "
+                f"{name} does not fit: {error}"
+            ) from error
+        which = "moving average" if kind.startswith("averaged") else "weights"
+        layers = (theirs.sub_generators[number], model.sub_generators[level])
+        rest = _without(*map(deepfillv2.generator_variables, layers))
+        lines.append(f"{name}: {which} of its sub-generator; discriminator{rest}")
+    return lines
+
+
+def _load_deepfillv2(model: PyramidGenerator, path: str) -> list[str]:
+    if not Path(f"{path}.index").is_file():
+        raise RunFolderError(f"{path} is no TensorFlow checkpoint: {path}.index is missing")
+    names = dict(tf.train.list_variables(path))
+    lines = []
+    for level, side in enumerate(model.levels):
+        generator, discriminator = model.sub_generators[level], model.discriminators[level]
+        try:
+            deepfillv2.assign_generator(generator, path, channel_order="bgr")
+        except ValueError as error:
+            raise RuleError(
+                f"train.initial_weights must fit level {level} ({side} px): {error}"
+            ) from error
+        theirs = [name for name in names if name.startswith("inpaint_net/")]
+        rest = _without(theirs, deepfillv2.generator_variables(generator))
+        wanted = deepfillv2.discriminator_variables(discriminator)
+        fits = all(names.get(name) == list(v.shape) for name, v in wanted.items())
+        if fits:
+            deepfillv2.assign_discriminator(discriminator, path)
+        judged = "discriminator" if fits else "its discriminator keeps its initial weights"
+        lines.append(f"level {level} ({side} px): generator; {judged}{rest}")
+    return lines

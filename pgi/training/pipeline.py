@@ -1,0 +1,193 @@
+"""From image files to the pyramids that a training step eats.
+
+    sample number -> file (a shuffled order that is computed, not stored) -> crop       host, uint8
+        -> batch -> masks from (seed, sample number) -> pyramids in [-1, 1]             accelerator
+
+Everything about a sample follows from the seed and its number: which photograph, which crop, which
+mask. So a run is continued by starting at another number, at no cost and exactly, and neither the
+number of threads nor that of devices changes what it sees, but for the rounding of floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.data.experimental.ops.prefetching_ops import map_on_gpu
+
+from pgi import images, masks
+from pgi.config import MaskConfig
+from pgi.images import resize
+from pgi.opencv import cv2
+from pgi.training.reading import ImageSource
+
+# Validation examples are the same for every run.
+VALIDATION_SEED = 2**31 - 1
+
+Pyramids = tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]
+Builder = Callable[[tf.Tensor, tf.Tensor], Pyramids]
+_REFERENCE_SIDE = 256
+
+
+def crops(
+    source: ImageSource,
+    *,
+    size: int,
+    crop: str,
+    batch_size: int,
+    seed: int,
+    flip: bool = False,
+    rotate: bool = False,
+    colour_jitter: float = 0.0,
+    first: int = 0,
+    count: int | None = None,
+    shuffle: bool = True,
+) -> tf.data.Dataset:
+    """Batches of crops and their sample numbers, on the host.
+
+    Args:
+        source: of photographs.
+        size: side of the crops in pixels.
+        crop: "random" cuts the size out of the photograph (enlarged first if it is smaller),
+            "resize" makes the whole photograph that size, "random_resized" cuts a square of random
+            side, at least the size, and resizes it.
+        batch_size: samples a batch.
+        seed: of order, crops and flips.
+        flip: mirrors each crop left to right at random.
+        rotate: turns each crop by 0, 90, 180 or 270 degrees at random.
+        colour_jitter: changes each crop's colours at random, see `jitter_colours`; 0 for none.
+        first: number of the first sample; a run that is continued starts at step * batch_size.
+        count: number of samples, the last batch may then be smaller; None for no end.
+        shuffle: a new order every time round, or always that of the source.
+
+    Returns:
+        Dataset of `(images, numbers)`: `[B, size, size, 3]` uint8 and `[B]` int64.
+    """
+
+    def load(number: np.int64, file: np.int64) -> np.ndarray:
+        rng = np.random.default_rng([seed, int(number)])
+        image = _cut(source.read(int(file)), size, crop, rng)
+        if flip and rng.integers(2):
+            image = image[:, ::-1]
+        if rotate:
+            image = np.rot90(image, rng.integers(4))
+        return jitter_colours(image, colour_jitter, rng) if colour_jitter else image
+
+    def sample(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        file = _file_number(number, len(source), seed, shuffle)
+        image = tf.numpy_function(load, [number, file], tf.uint8)
+        return tf.ensure_shape(image, [size, size, 3]), number
+
+    last = np.iinfo(np.int64).max if count is None else first + count
+    numbers = tf.data.Dataset.range(first, last)
+    samples = numbers.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = samples.batch(batch_size, drop_remainder=count is None)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _file_number(number: tf.Tensor, files: int, seed: int, shuffle: bool) -> tf.Tensor:
+    """Which file sample `number` comes from: position `number % files` of that round's order."""
+    position, turn = number % files, number // files
+    if not shuffle:
+        return position
+    # An order of millions need not be stored or computed to know one place of it. Of each of its
+    # seeds the shuffle takes but a few bits (8 for few files), so these must depend on all of ours.
+    seeds = tf.random.stateless_uniform(
+        [3],
+        tf.stack([tf.constant(seed, tf.int64), turn]),
+        minval=None,
+        maxval=None,
+        dtype=tf.uint32,
+        alg="philox",
+    )
+    last = tf.constant(files - 1, tf.int64)
+    return tf.raw_ops.RandomIndexShuffle(index=position, seed=seeds, max_index=last)
+
+
+def _cut(image: np.ndarray, size: int, crop: str, rng: np.random.Generator) -> np.ndarray:
+    if crop == "resize":
+        return resize(image, size, size)
+    short = min(image.shape[:2])
+    if short < size:
+        height, width = (max(size, round(side * size / short)) for side in image.shape[:2])
+        image, short = resize(image, height, width), size
+    side = size if crop == "random" else int(rng.integers(size, short, endpoint=True))
+    top, left = (int(rng.integers(0, length - side, endpoint=True)) for length in image.shape[:2])
+    return resize(image[top : top + side, left : left + side], size, size)
+
+
+def jitter_colours(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Changes contrast, brightness, saturation and white balance at random.
+
+    Args:
+        image: uint8 `[H, W, 3]`.
+        strength: s, in (0, 1]. Contrast and saturation are multiplied by factors in [1 - s, 1 + s]
+            and each channel by one in [1 - s / 2, 1 + s / 2]; up to s / 2 of the full range is
+            added or taken away.
+        rng: of the choice.
+    """
+    contrast, saturation = rng.uniform(1 - strength, 1 + strength, 2)
+    shift = 255 * rng.uniform(-strength / 2, strength / 2)
+    gains = rng.uniform(1 - strength / 2, 1 + strength / 2, 3)
+    # As one affine map of the colours: about the image's mean, then about each pixel's grey.
+    matrix = contrast * (saturation * np.eye(3) + (1 - saturation) / 3)
+    offset = (1 - contrast) * image.mean() + shift
+    affine = gains[:, None] * np.column_stack([matrix, np.full(3, offset)])
+    return cv2.transform(np.ascontiguousarray(image), affine)
+
+
+def pyramid_builder(levels: int, mask: MaskConfig, seed: int) -> Builder:
+    """The stage that turns a batch of crops into what a training step eats.
+
+    Args:
+        levels: number of levels.
+        mask: what holes to draw.
+        seed: of the masks; sample `n` has the mask of the stateless seed `(seed, n)`.
+
+    Returns:
+        A function of `(images, numbers)`, `[B, S, S, 3]` uint8 and `[B]` int64, that returns the
+        pyramids of images in [-1, 1] and of masks, coarsest level first.
+
+    Source: sections 3.1.1 and 4. Departs from it: nothing.
+    """
+
+    def build(crops: tf.Tensor, numbers: tf.Tensor) -> Pyramids:
+        height, width = crops.shape[1:3]
+        scale = height / _REFERENCE_SIDE if mask.scale_strokes else 1.0
+        holes = masks.training_masks(
+            tf.stack([tf.fill(tf.shape(numbers), tf.constant(seed, tf.int64)), numbers], axis=1),
+            height,
+            width,
+            placement=mask.square,
+            min_width=max(mask.min_stroke_width * scale, 1.0),
+            max_width=max(mask.max_stroke_width * scale, 1.0),
+        )
+        return images.pyramids(images.to_float(crops), holes, levels)
+
+    return build
+
+
+def apply_on(
+    dataset: tf.data.Dataset, function: Callable[..., Any], device: str | None
+) -> tf.data.Dataset:
+    """Applies a function to a dataset's elements, as a stage of it that runs on a device.
+
+    Args:
+        dataset: on the host.
+        function: of an element's parts, TensorFlow ops only.
+        device: name of the accelerator, such as "/gpu:0"; None for the host.
+
+    Returns:
+        A dataset on that device. It must be iterated as it is, not distributed over replicas.
+    """
+    if device is None:
+        mapped = dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return mapped.prefetch(tf.data.AUTOTUNE)
+    copied = dataset.apply(tf.data.experimental.copy_to_device(device))
+    with tf.device(device):
+        # tf.data keeps a kernel of its own for GPUs, and `map` does not choose it.
+        if tf.DeviceSpec.from_string(device).device_type == "GPU":
+            return copied.apply(map_on_gpu(function))
+        return copied.map(function)

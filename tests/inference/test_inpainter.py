@@ -1,0 +1,275 @@
+"""The inpainter's contract: the same image out, its holes filled, and nothing else changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import pgi
+from pgi.errors import RuleError, RunFolderError
+from pgi.images import pyramids, to_float, to_uint8
+from pgi.inference import Inpainter
+from pgi.models import PyramidGenerator
+from pgi.training import loop
+from pgi.training.run_folder import RunFolder
+from tests.tiny_run import CONFIG, MODEL, write_run
+
+
+@pytest.fixture(scope="module")
+def inpainter() -> Inpainter:
+    return Inpainter(loop.make_model(CONFIG))
+
+
+def example(height: int = 48, width: int = 64, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    image = np.random.default_rng(seed).integers(0, 256, [height, width, 3], np.uint8)
+    mask = np.zeros([height, width], bool)
+    mask[height // 4 : height // 2 + 1, width // 3 : width // 2 + 1] = True
+    mask[-1, -1] = False
+    return image, mask
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(48, 64), (2, 1), (1, 2), (5, 3), (33, 65), (16, 17), (200, 7)]
+)
+def test_any_size_comes_back_with_only_its_hole_filled(
+    inpainter: Inpainter, height: int, width: int
+) -> None:
+    image, mask = example(height, width)
+    result = inpainter(image, mask)
+    assert result.shape == image.shape and result.dtype == np.uint8
+    np.testing.assert_array_equal(result[~mask], image[~mask])
+    assert (result[mask] != image[mask]).any()
+
+
+@pytest.mark.parametrize("hidden", [0, 255])
+def test_what_lies_under_the_mask_changes_nothing(inpainter: Inpainter, hidden: int) -> None:
+    image, mask = example(33, 50)
+    other = image.copy()
+    other[mask] = hidden
+    np.testing.assert_array_equal(inpainter(other, mask), inpainter(image, mask))
+
+
+def test_every_level_gives_what_the_models_levels_give(inpainter: Inpainter) -> None:
+    image, mask = example()
+    inputs = pyramids(to_float(image[None]), tf.cast(mask, tf.float32)[None, :, :, None], 2)
+    for level, output in zip(inpainter.every_level(image, mask), inpainter.model(inputs)):
+        # A graph rounds floats otherwise than eager ops do.
+        for ours, theirs in zip(level, (output.refined, output.completed)):
+            assert abs(ours.astype(int) - to_uint8(theirs[0]).numpy()).max() <= 1
+
+
+def test_every_level_of_an_odd_size_ends_with_the_image_itself(inpainter: Inpainter) -> None:
+    image, mask = example(33, 51)
+    lower, upper = inpainter.every_level(image, mask)
+    assert lower.completed.shape == (17, 26, 3) and upper.refined.shape == (33, 51, 3)
+    np.testing.assert_array_equal(upper.completed[~mask], image[~mask])
+    assert abs(upper.completed.astype(int) - inpainter(image, mask)).max() <= 1
+    with pytest.raises(RuleError, match=r"image must be uint8 .H, W, 3."):
+        inpainter.every_level(image[..., :2], mask)
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 64), (33, 51), (1, 2), (200, 7)])
+def test_completed_levels_end_with_the_calls_result(
+    inpainter: Inpainter, height: int, width: int
+) -> None:
+    image, mask = example(height, width)
+    lower, top = inpainter.completed_levels(image, mask)
+    np.testing.assert_array_equal(top, inpainter(image, mask))
+    assert lower.dtype == np.uint8
+    assert lower.shape == (-(-height // 2), -(-width // 2), 3)
+    for ours, whole in zip((lower, top), inpainter.every_level(image, mask)):
+        assert abs(ours.astype(int) - whole.completed).max() <= 1
+
+
+@pytest.mark.parametrize("fusion", ["none", "feature_refine"])
+def test_completed_levels_of_other_fusions_too(fusion: str) -> None:
+    model = dataclasses.replace(MODEL, levels=(8, 16, 32), fusion=fusion)
+    loss = dataclasses.replace(CONFIG.loss, level_weights=(10.0, 1.0, 1.0))
+    inpainter = Inpainter(loop.make_model(dataclasses.replace(CONFIG, model=model, loss=loss)))
+    image, mask = example(33, 51)
+    levels = inpainter.completed_levels(image, mask)
+    assert [x.shape[:2] for x in levels] == [(9, 13), (17, 26), (33, 51)]
+    np.testing.assert_array_equal(levels[-1], inpainter(image, mask))
+    for ours, whole in zip(levels, inpainter.every_level(image, mask)):
+        assert abs(ours.astype(int) - whole.completed).max() <= 1
+
+
+def test_completed_levels_without_a_hole_are_the_images_pyramid(inpainter: Inpainter) -> None:
+    image, mask = example()
+    lower, top = inpainter.completed_levels(image, np.zeros_like(mask))
+    np.testing.assert_array_equal(top, image)
+    mean = image.reshape(24, 2, 32, 2, 3).mean((1, 3))
+    assert abs(lower - mean).max() <= 0.5 + 1e-3
+    with pytest.raises(RuleError, match="less than all hole"):
+        inpainter.completed_levels(image, np.ones_like(mask))
+
+
+def test_a_fitting_size_gives_what_the_model_gives(inpainter: Inpainter) -> None:
+    image, mask = example()
+    inputs = pyramids(to_float(image[None]), tf.cast(mask, tf.float32)[None, :, :, None], 2)
+    expected = to_uint8(inpainter.model(inputs)[-1].completed)[0].numpy()
+    # Rounding in another order may tip a value over the edge between two levels.
+    assert np.abs(inpainter(image, mask).astype(int) - expected).max() <= 1
+
+
+def test_other_sizes_are_mirrored_up_to_one(inpainter: Inpainter) -> None:
+    image, mask = example(35, 44)
+    mirrored = np.pad(image, [(0, 13), (0, 4), (0, 0)], mode="reflect")
+    holes = np.pad(mask, [(0, 13), (0, 4)], mode="reflect")
+    expected = inpainter(mirrored, holes)[:35, :44]
+    np.testing.assert_array_equal(inpainter(image, mask), expected)
+
+
+def test_another_size_is_not_compiled_anew(inpainter: Inpainter) -> None:
+    for size in (20, 30, 40):
+        inpainter(*example(size, size))
+    assert inpainter._fill.experimental_get_tracing_count() == 1
+
+
+def test_masks_of_every_form_mean_the_same(inpainter: Inpainter) -> None:
+    image, mask = example()
+    expected = inpainter(image, mask)
+    grey = np.where(mask, np.uint8(128), np.uint8(127))
+    for form in (grey, grey[:, :, None], mask[:, :, None], mask.tolist()):
+        np.testing.assert_array_equal(inpainter(image, form), expected)
+
+
+def test_a_batch_gives_what_its_images_give_one_by_one(inpainter: Inpainter) -> None:
+    (first, mask), (second, _) = example(seed=1), example(seed=2)
+    masks = np.stack([mask, mask[::-1]])
+    expected = np.stack([inpainter(first, masks[0]), inpainter(second, masks[1])])
+    batch = np.stack([first, second])
+    np.testing.assert_array_equal(inpainter(batch, masks), expected)
+    np.testing.assert_array_equal(inpainter(batch, masks[..., None]), expected)
+    shared = np.stack([inpainter(first, mask), inpainter(second, mask)])
+    np.testing.assert_array_equal(inpainter(batch, mask), shared)
+
+
+def test_a_mask_of_one_column_is_no_channel(inpainter: Inpainter) -> None:
+    batch = np.stack([example(20, 1, seed)[0] for seed in (3, 4)])
+    masks = np.zeros([2, 20, 1], bool)
+    masks[0, 3:9], masks[1, 11:] = True, True
+    result = inpainter(batch, masks)
+    np.testing.assert_array_equal(result[~masks], batch[~masks])
+    np.testing.assert_array_equal(result[0], inpainter(batch[0], masks[0]))
+
+
+def test_an_image_without_a_hole_comes_back_as_it_is(inpainter: Inpainter) -> None:
+    image, mask = example(31, 22)
+    result = inpainter(image, np.zeros_like(mask))
+    np.testing.assert_array_equal(result, image)
+    result[:] = 0
+    assert image.any()  # The result is the caller's own.
+
+
+def test_warns_of_a_mask_that_may_be_the_wrong_way_round(inpainter: Inpainter) -> None:
+    image, mask = example(20, 20)
+    mask[:] = True
+    mask[:6] = False  # 70 %.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        inpainter(image, mask)
+    mask[5, 0] = True
+    with pytest.warns(UserWarning, match="mask is 70% hole; is it the wrong way round"):
+        inpainter(image, mask)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "message"),
+    [
+        (np.zeros([4, 4, 3]), np.zeros([4, 4], bool), "image must be uint8, got 'float64'"),
+        (np.zeros([4, 4], np.uint8), np.zeros([4, 4], bool), r"image must be \[H, W, 3\]"),
+        (np.zeros([4, 0, 3], np.uint8), np.zeros([4, 0], bool), "not empty, got .4, 0, 3."),
+        (np.zeros([4, 4, 3], np.uint8), np.zeros([4, 4]), "mask must be bool or uint8"),
+        (np.zeros([4, 4, 3], np.uint8), np.zeros([3, 4], bool), r"image's size \(4, 4\), got \(3"),
+        (np.zeros([2, 4, 4, 3], np.uint8), np.zeros([3, 4, 4], bool), r"got \(3, 4, 4\)"),
+        (np.zeros([4, 4, 3], np.uint8), np.ones([4, 4], np.uint8), "got 'a maximum of 1'"),
+        (np.zeros([4, 4, 3], np.uint8), np.ones([4, 4], bool), "what is known is filled in from"),
+        (
+            np.zeros([2, 4, 4, 3], np.uint8),
+            np.stack([np.zeros([4, 4], bool), np.ones([4, 4], bool)]),
+            "mask 1 must be less than all hole",
+        ),
+    ],
+)
+def test_refuses_what_it_cannot_fill(
+    inpainter: Inpainter, image: np.ndarray, mask: np.ndarray, message: str
+) -> None:
+    with pytest.raises(RuleError, match=message):
+        inpainter(image, mask)
+
+
+# Loading
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PyramidGenerator]:
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    return path, write_run(path)
+
+
+def test_a_run_folder_is_loaded_with_its_newest_weights(run: tuple) -> None:
+    folder, model = run
+    image, mask = example()
+    np.testing.assert_array_equal(pgi.load(str(folder))(image, mask), Inpainter(model)(image, mask))
+
+
+@pytest.mark.parametrize(("name", "factor"), [("step-2", 1.0), ("step-1.index", 1 / 1.3)])
+def test_a_checkpoint_is_loaded_by_its_name(run: tuple, name: str, factor: float) -> None:
+    folder, model = run
+    loaded = pgi.load(folder / "checkpoints" / name).model
+    for ours, theirs in zip(loaded.generator_variables, model.generator_variables):
+        np.testing.assert_allclose(ours, theirs * factor, rtol=1e-6)
+
+
+def test_loading_leaves_the_callers_random_numbers_alone(run: tuple) -> None:
+    np.random.seed(3)
+    expected = np.random.uniform()
+    np.random.seed(3)
+    pgi.load(run[0])
+    assert np.random.uniform() == expected
+
+
+def test_says_what_is_missing(tmp_path: Path, run: tuple) -> None:
+    with pytest.raises(
+        RunFolderError, match="nowhere is neither a run folder nor a checkpoint nor"
+    ):
+        pgi.load(tmp_path / "nowhere")
+    with pytest.raises(RunFolderError, match="is no run folder"):
+        pgi.load(tmp_path)
+    RunFolder(tmp_path / "begun").begin(CONFIG)
+    with pytest.raises(RunFolderError, match="begun holds no checkpoint yet"):
+        pgi.load(tmp_path / "begun")
+
+
+def test_refuses_weights_of_another_network(tmp_path: Path, run: tuple) -> None:
+    wider = dataclasses.replace(CONFIG, model=dataclasses.replace(MODEL, width=8))
+    RunFolder(tmp_path / "wider").begin(wider)
+    (tmp_path / "wider" / "checkpoints").symlink_to(run[0] / "checkpoints")
+    with pytest.raises(RunFolderError, match="damaged or does not fit its run's config"):
+        pgi.load(tmp_path / "wider")
+
+
+@pytest.mark.parametrize("part", ["index", "data-00000-of-00001"])
+def test_a_damaged_checkpoint_is_one_message(tmp_path: Path, run: tuple, part: str) -> None:
+    copy = shutil.copytree(run[0], tmp_path / "copy")
+    file = copy / "checkpoints" / f"step-2.{part}"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(RunFolderError, match="step-2 is damaged"):
+        pgi.load(copy)
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_a_single_pixel_is_known_or_an_error(inpainter: Inpainter, hole: bool) -> None:
+    image = np.full([1, 1, 3], 7, np.uint8)
+    if hole:
+        with pytest.raises(RuleError, match="less than all hole"):
+            inpainter(image, np.array([[True]]))
+    else:
+        np.testing.assert_array_equal(inpainter(image, np.array([[False]])), image)
