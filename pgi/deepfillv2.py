@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Union
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +14,7 @@ from pgi.models.discriminator import Discriminator
 from pgi.models.sub_generator import SubGenerator
 from pgi.rules import check_choice
 
-Variables = Union[Mapping[str, np.ndarray], str, Path]
+Variables = Mapping[str, np.ndarray] | str | Path
 
 # The layers that read an image's three colours, and those that write them.
 _IMAGE_INPUTS = ("conv1", "xconv1", "pmconv1")

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the bottom up; rooms of one line may know each other.
 FLOORS = (
-    ("pgi.errors", "pgi.opencv", "pgi.quiet", "pgi.atomic", "pgi.provenance", "pgi.__version__"),
+    ("pgi.errors", "pgi.arrays", "pgi.opencv", "pgi.quiet", "pgi.atomic", "pgi.provenance"),
     ("pgi.rules",),
     ("pgi.config", "pgi.layers"),
     ("pgi.images", "pgi.masks", "pgi.losses", "pgi.metrics", "pgi.sheets", "pgi.training.reading"),

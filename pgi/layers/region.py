@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
+from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-Size = Union[int, tf.Tensor]
+Size: TypeAlias = "int | tf.Tensor"
 
 
 class Region(NamedTuple):
