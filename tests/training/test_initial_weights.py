@@ -17,8 +17,8 @@ from pgi.models import PyramidGenerator
 from pgi.training import checkpoints, initial_weights, loop
 from pgi.training.run_folder import RunFolder
 from pgi.training.stages import stages
-from tests.test_training import sources
 from tests.tiny_run import CONFIG, MODEL, write_run
+from tests.training.test_loop import sources
 
 
 def model_of(levels: tuple[int, ...], seed: int = 1, **model: Any) -> PyramidGenerator:
