@@ -31,12 +31,12 @@ STAMP = .venv/.installed
 # run, not only looked up: the shim of a version manager can exist and still not run.
 FIND_PYTHON = \
 	python=; tried=; \
-	for candidate in $(if $(PYTHON),"$(PYTHON)",python3.11 python3.10 python3.9 python3); do \
+	for candidate in $(if $(PYTHON),"$(PYTHON)",python3.11 python3.10 python3); do \
 	  if ! command -v "$$candidate" >/dev/null 2>&1; then \
 	    version='not found'; \
 	  elif ! version=$$("$$candidate" -c 'import platform; print(platform.python_version())' 2>/dev/null); then \
 	    version='does not run'; \
-	  elif ! "$$candidate" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info < (3, 12))'; then \
+	  elif ! "$$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 12))'; then \
 	    :; \
 	  elif ! "$$candidate" -c 'import ensurepip, venv' 2>/dev/null; then \
 	    version="$$version without the venv module"; \
@@ -46,7 +46,7 @@ FIND_PYTHON = \
 	  tried="$$tried$${tried:+, }$$candidate ($$version)"; \
 	done; \
 	if [ -z "$$python" ]; then \
-	  echo "pgi needs Python 3.9, 3.10 or 3.11 with the venv module. Tried: $$tried." >&2; \
+	  echo "pgi needs Python 3.10 or 3.11 with the venv module. Tried: $$tried." >&2; \
 	  echo 'Install one (Debian 12: apt-get install python3.11-venv; macOS: brew install python@3.11)' >&2; \
 	  echo 'or name one that is not on the PATH: make PYTHON=/path/to/python3.11' >&2; \
 	  exit 1; \
@@ -159,7 +159,7 @@ lock:
 	@$(FIND_PYTHON); \
 	"$$python" -m venv --clear build/lock
 	@build/lock/bin/python -m pip install -qq --disable-pip-version-check uv
-	@build/lock/bin/python -m uv pip compile --quiet --universal --python-version 3.9 \
+	@build/lock/bin/python -m uv pip compile --quiet --universal --python-version 3.10 \
 	  --no-python-downloads --all-extras --annotation-style line \
 	  --custom-compile-command 'make lock' --output-file constraints.txt $(LOCK_ARGS) setup.cfg
 	@rm -rf build/lock

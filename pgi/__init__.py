@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import typing
 
+__version__ = "0.1.0"
+
 if typing.TYPE_CHECKING:
     from pathlib import Path
 
