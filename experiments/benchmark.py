@@ -39,7 +39,7 @@ from pgi.inference import Inpainter, SavedInpainter
 from pgi.inference.restricted import complete_holes
 from pgi.layers.contextual_attention import PreparedAttention, contextual_attention
 from pgi.layers.region import Region
-from pgi.models import PyramidGenerator, SubGenerator, refine
+from pgi.models import Objective, PyramidGenerator, SubGenerator, refine
 
 _OUTPUT = flags.DEFINE_string("output", "experiments/results", "Folder for the two files.")
 
@@ -144,8 +144,10 @@ class _TwoPasses(PyramidGenerator):
         images, masks = data
         self._update_discriminators(images, masks, self((images, masks)))
         with tf.GradientTape() as tape:
-            terms = self._generator_terms(images, masks, self((images, masks)))
-            loss = tf.nn.compute_average_loss(terms[0]["weighted_loss"])
+            outputs = self((images, masks))
+            fakes = tf.concat([outputs[0].completed, masks[0]], axis=-1)
+            scores = {0: self.discriminators[0](fakes)}
+            loss, _ = self.objective.generator_loss(images, outputs, scores, self.steps_taken)
         gradients = tape.gradient(loss, self.generator_variables)
         self.generator_optimizer.apply_gradients(zip(gradients, self.generator_variables))
         return {"loss": loss}
@@ -157,7 +159,7 @@ def _training(literal: bool) -> Callable[[], tf.Tensor]:
     kind = _TwoPasses if literal else PyramidGenerator
     pyramid = kind([256], _WIDTH, dilation="standard", fusion="none")
     adam = keras.optimizers.Adam
-    pyramid.compile(adam(1e-4, 0.5), adam(1e-4, 0.5), coarse_l1_weight=1.0)
+    pyramid.compile(adam(1e-4, 0.5), adam(1e-4, 0.5), Objective(coarse_l1_weight=1.0))
     batch = (_image(256, 4),), (tf.repeat(_centre_hole(256, 128), 4, axis=0),)
     graph = tf.function(pyramid.train_step, autograph=False).get_concrete_function(batch)
     return lambda: graph(batch)["loss"]

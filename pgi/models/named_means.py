@@ -1,9 +1,8 @@
-"""Many means in one metric."""
+"""Means of many named values, in one metric."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import tensorflow as tf
 from tensorflow import keras
@@ -12,26 +11,27 @@ from tensorflow import keras
 class NamedMeans(keras.metrics.MeanTensor):
     """Means over all examples and replicas since the last reset, by name.
 
-    As one vector: a metric for each value would add some hundred small operations to a step.
-
-    Args:
-        names: of the values.
-        **kwargs: of `keras.metrics.MeanTensor`.
+    The values are kept in one vector: a metric for each would add hundreds of small operations to a
+    training step.
     """
 
-    def __init__(self, names: Sequence[str], **kwargs: Any) -> None:
-        super().__init__(shape=[len(names)], **kwargs)
-        self.names = tuple(names)
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: tuple[str, ...] = ()
 
-    def update_state(self, values: Mapping[str, tf.Tensor], examples: tf.Tensor) -> tf.Operation:
-        """Adds a batch.
+    def add_batch(
+        self, values: Mapping[str, tf.Tensor], examples: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Adds a batch and returns the means so far.
 
         Args:
-            values: at least those that have a name here; `[B]`, or scalars of the whole batch.
+            values: `[B]`, or scalars of the whole batch; of the same names in every batch.
             examples: their number, B.
         """
-        vector = tf.stack([tf.reduce_mean(values[name]) for name in self.names])
-        return super().update_state(vector, examples)
+        self.names = tuple(values)
+        self.update_state(tf.stack([tf.reduce_mean(x) for x in values.values()]), examples)
+        return self.result()
 
     def result(self) -> dict[str, tf.Tensor]:
-        return dict(zip(self.names, tf.unstack(super().result())))
+        # Keras asks for the results of all metrics, also of those without a batch yet.
+        return dict(zip(self.names, tf.unstack(super().result()))) if self.names else {}

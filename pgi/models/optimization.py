@@ -1,4 +1,4 @@
-"""One optimiser's update of several networks, and what it tells of their health."""
+"""Updates of networks by an optimiser and of their moving averages, with gradient statistics."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ Networks = Mapping[str, Sequence[tf.Variable]]
 
 
 def update(
+    name: str,
     optimizer: keras.optimizers.Optimizer,
     networks: Networks,
     gradients: Mapping[str, Sequence[tf.Tensor]],
-    clip_norm: float = 0.0,
+    clip_norm: float | None = None,
 ) -> dict[str, tf.Tensor]:
     """Applies gradients to networks, after summing them over the replicas and clipping them.
 
     Args:
+        name: what the logs call the optimiser.
         optimizer: built for the networks' variables.
         networks: name of each network -> its trainable variables.
         gradients: name of each network -> one gradient for each of these, of this replica.
-        clip_norm: bound on the global norm of all gradients together; 0 for none.
+        clip_norm: bound on the global norm of all gradients together; 0 for none. None if clipping
+            is no option, and not logged either.
 
     Returns:
-        Scalars, the same on every replica. For each network NAME: `NAME/gradient_norm`, before
-        clipping, and `NAME/update_ratio`, the norm of the update over the norm of the weights. For
-        all: `gradient_norm` and `clipped`, 1 if the gradients were scaled down and else 0.
+        Scalars, the same on every replica. For each NETWORK: `NETWORK/gradient_norm`, before
+        clipping, and `NETWORK/update_ratio`, the norm of the update over the norm of the weights.
+        For all: `name/gradient_norm` and `name/clipped`, 1 if the gradients were scaled down and
+        else 0.
     """
-    variables = [v for part in networks.values() for v in part]
-    flat = [g for name in networks for g in gradients[name]]
+    variables = all_variables(networks)
+    flat = [g for network in networks for g in gradients[network]]
     # Summed first: a clipped sum is not the sum of clipped parts.
     flat = [g for g, _ in optimizer.aggregate_gradients(zip(flat, variables))]
     norms = _norms(networks, flat)
@@ -42,12 +46,20 @@ def update(
     updates = _norms(networks, [new - old for new, old in zip(variables, before)])
     weights = _norms(networks, before)
 
-    logs = {f"{name}/gradient_norm": norms[name] for name in networks}
-    for name in networks:
-        logs[f"{name}/update_ratio"] = tf.math.divide_no_nan(updates[name], weights[name])
-    logs["gradient_norm"] = norm
-    logs["clipped"] = tf.cast(norm > clip_norm, tf.float32) if clip_norm else tf.zeros([])
+    logs = {f"{network}/gradient_norm": norms[network] for network in networks}
+    for network in networks:
+        ratio = tf.math.divide_no_nan(updates[network], weights[network])
+        logs[f"{network}/update_ratio"] = ratio
+    logs[f"{name}/gradient_norm"] = norm
+    if clip_norm is not None:
+        clipped = tf.cast(norm > clip_norm, tf.float32) if clip_norm else tf.zeros([])
+        logs[f"{name}/clipped"] = clipped
     return logs
+
+
+def all_variables(networks: Networks) -> list[tf.Variable]:
+    """The variables of all networks, in one list."""
+    return [variable for part in networks.values() for variable in part]
 
 
 def _norms(networks: Networks, values: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -17,7 +17,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from pgi.config import ExperimentConfig
-from pgi.models import PyramidGenerator
+from pgi.models import Objective, PyramidGenerator
 from pgi.rules import check
 from pgi.training import callbacks, checkpoints, initial_weights, pipeline
 from pgi.training.checkpoints import Checkpoints
@@ -157,13 +157,12 @@ def compile_model(
     model.compile(
         adam(),
         adam(),
+        Objective(**loss, adversarial_warmup_steps=warmup),
         trained_levels=stage.levels,
         trained_since=stage.since,
-        adversarial_warmup_steps=warmup,
         clip_norm=train.clip_norm,
         ema_momentum=train.ema_momentum,
         preprocess=preprocess,
-        **loss,
     )
 
 

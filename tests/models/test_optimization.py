@@ -31,12 +31,12 @@ def test_gradients_are_clipped_together_and_measured_network_by_network(clip_nor
     tensors = {name: [tf.constant(x) for x in part] for name, part in gradients.items()}
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build([v for part in variables.values() for v in part])
-    logs = update(optimizer, variables, tensors, clip_norm)
+    logs = update("all", optimizer, variables, tensors, clip_norm)
 
     whole = norm([x for part in gradients.values() for x in part])
     scale = min(1.0, clip_norm / whole) if clip_norm else 1.0
-    assert float(logs["clipped"]) == (0 < clip_norm < whole)
-    np.testing.assert_allclose(logs["gradient_norm"], whole, rtol=1e-5)
+    assert float(logs["all/clipped"]) == (0 < clip_norm < whole)
+    np.testing.assert_allclose(logs["all/gradient_norm"], whole, rtol=1e-5)
     for name in NETWORKS:
         moved = norm(gradients[name])
         np.testing.assert_allclose(logs[f"{name}/gradient_norm"], moved, rtol=1e-5)
@@ -61,14 +61,14 @@ def test_on_two_replicas_the_sum_is_clipped_and_the_averages_agree():
         def replica():
             number = tf.distribute.get_replica_context().replica_id_in_sync_group
             gradient = tf.one_hot(tf.zeros([], tf.int32), 4) * tf.cast(1 + 2 * number, tf.float32)
-            logs = update(optimizer, {"a": [variable]}, {"a": [gradient]}, clip_norm=3.5)
+            logs = update("all", optimizer, {"a": [variable]}, {"a": [gradient]}, clip_norm=3.5)
             update_averages([average], [variable], 0.25, optimizer.iterations)
             return logs
 
         return strategy.run(replica)
 
     logs = step()
-    for value in strategy.experimental_local_results(logs["gradient_norm"]):
+    for value in strategy.experimental_local_results(logs["all/gradient_norm"]):
         np.testing.assert_allclose(value, 4.0)  # 1 and 3, summed.
     expected = start - [3.5, 0, 0, 0]
     np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-6)

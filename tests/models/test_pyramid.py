@@ -11,7 +11,7 @@ from tensorflow import keras
 
 from pgi import images
 from pgi.losses import l1_loss
-from pgi.models import PyramidGenerator
+from pgi.models import Objective, PyramidGenerator
 from pgi.rules import FUSIONS
 
 
@@ -34,8 +34,11 @@ def example(levels: int = 3, batch: int = 2, side: int = 32) -> tuple:
     return images.pyramids(image, tf.constant(mask), levels)
 
 
-def compiled(model: PyramidGenerator, rate: float = 0.1, **kwargs: Any) -> PyramidGenerator:
-    model.compile(keras.optimizers.SGD(rate), keras.optimizers.SGD(rate), **kwargs)
+def compiled(
+    model: PyramidGenerator, objective: Objective | None = None, **kwargs: Any
+) -> PyramidGenerator:
+    optimizers = keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1)
+    model.compile(*optimizers, objective, **kwargs)
     return model
 
 
@@ -59,7 +62,7 @@ def gradient_norms(loss: tf.Tensor, tape: tf.GradientTape, variables: list) -> l
 def test_a_step_on_the_top_levels_loss_moves_the_lowest_sub_generator(
     fusion: str, reached: bool
 ) -> None:
-    model = compiled(pyramid_model(fusion=fusion), level_weights=(0.0, 0.0, 1.0))
+    model = compiled(pyramid_model(fusion=fusion), Objective(level_weights=(0.0, 0.0, 1.0)))
     lowest = model.sub_generators[0].trainable_variables
     before = values(lowest)
     model.train_step(example())
@@ -76,7 +79,7 @@ def test_a_level_does_not_depend_on_the_levels_above_it() -> None:
 
 
 def test_the_discriminators_update_leaves_the_generators_alone_and_advances_every_u() -> None:
-    model = compiled(pyramid_model(), level_weights=(0, 0, 0))
+    model = compiled(pyramid_model(), Objective(level_weights=(0, 0, 0)))
     generators, discriminators = model.generator_variables, model.discriminator_variables
     vectors = [v for network in model.discriminators for v in network.non_trainable_variables]
     before = values(generators), values(discriminators), values(vectors)
@@ -104,7 +107,8 @@ def test_the_generators_update_leaves_the_discriminators_and_every_u_alone() -> 
 def test_the_step_descends_the_weighted_sum_of_the_levels_losses() -> None:
     weights, rate = (10.0, 1.0, 3.0), 0.01
     model = pyramid_model()
-    model.compile(keras.optimizers.SGD(rate), keras.optimizers.SGD(0.0), weights, l1_weight=2.0)
+    objective = Objective(weights, l1_weight=2.0)
+    model.compile(keras.optimizers.SGD(rate), keras.optimizers.SGD(0.0), objective)
     inputs, masks = example()
     # The step's own discriminators do not move, but judge the generators with a u one further on.
     start = [(v, v.numpy()) for network in model.discriminators for v in network.variables]
@@ -159,12 +163,16 @@ def test_training_one_level_leaves_the_others_as_they_are() -> None:
 
 
 def test_the_adversarial_weight_grows_from_nothing_to_its_full_value() -> None:
-    model = compiled(pyramid_model(), adversarial_weight=0.5, adversarial_warmup_steps=4)
-    weights = []
-    for step in (0, 2, 4, 100):
-        model.steps_taken.assign(step)
-        weights.append(float(model._adversarial_weight()))
-    assert weights == [0.0, 0.25, 0.5, 0.5]
+    model = pyramid_model()
+    pyramid, masks = example()
+    objective = Objective(l1_weight=0.0, adversarial_weight=0.5, adversarial_warmup_steps=4)
+    scores, outputs = {0: tf.constant([[-2.0]])}, model((pyramid, masks))
+
+    def loss(step: int) -> float:
+        _, logs = objective.of_levels(3).generator_loss(pyramid, outputs, scores, tf.constant(step))
+        return float(logs["level_0/loss"][0])
+
+    assert [loss(step) for step in (0, 2, 4, 100)] == [0.0, 0.5, 1.0, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +190,7 @@ def test_the_adversarial_weight_grows_from_nothing_to_its_full_value() -> None:
 def test_every_kind_of_pyramid_takes_a_step_that_moves_all_its_networks(arguments: dict) -> None:
     levels, weight = arguments["levels"], arguments.get("coarse_l1_weight", 0.0)
     networks_only = {k: v for k, v in arguments.items() if k != "coarse_l1_weight"}
-    model = compiled(pyramid_model(**networks_only), coarse_l1_weight=weight)
+    model = compiled(pyramid_model(**networks_only), Objective(coarse_l1_weight=weight))
     inputs = example(len(levels), side=levels[-1])
     assert [output.completed.shape[1] for output in model(inputs)] == list(levels)
     networks: list[Any] = [*model.sub_generators, *model.discriminators]
@@ -253,4 +261,4 @@ def test_refuses_bad_arguments(arguments: dict, message: str) -> None:
 
 def test_refuses_weights_of_another_number_of_levels() -> None:
     with pytest.raises(ValueError, match=r"one weight for each of 3 levels, got \(1, 1\)"):
-        compiled(pyramid_model(), level_weights=(1, 1))
+        compiled(pyramid_model(), Objective(level_weights=(1, 1)))
