@@ -1,8 +1,8 @@
-"""What an experiment is made of, as typed dataclasses that check themselves when made.
+"""Configuration of an experiment, as typed dataclasses that validate themselves.
 
 A file in `experiments/configs/` returns an `ExperimentConfig`; flags override single fields
-(`--config.train.batch_size=8`). The defaults are the paper's. A run folder keeps the resolved
-config as JSON, and refuses to continue under another one.
+(`--config.train.batch_size=8`). The defaults are the paper's. A run folder stores the resolved
+config as JSON and refuses to continue with another one.
 """
 
 # No `from __future__ import annotations`: the flags read the fields' types at run time.
@@ -33,10 +33,7 @@ STARTS = ("initializer", "below")
 
 @dataclass
 class ModelConfig:
-    """The networks; see `pgi.models.PyramidGenerator` for each field.
-
-    Source: sections 3.1.1 to 3.1.3. Departs from it: nothing.
-    """
+    """The networks (sections 3.1.1 to 3.1.3); see `pgi.models.PyramidGenerator` for each field."""
 
     levels: tuple[int, ...] = (128, 256, 512)
     width: int = 48
@@ -62,13 +59,11 @@ class ModelConfig:
 
 @dataclass
 class LossConfig:
-    """Weights of the losses; see `PyramidGenerator.compile` for the other fields.
+    """Weights of the losses (equations 4 to 8); see `pgi.models.Objective` for the other fields.
 
     Attributes:
         adversarial_warmup: share of the training steps, in [0, 1], during which the adversarial
             weight grows linearly from 0 to `adversarial_weight`.
-
-    Source: equations 4 to 8, for one weight per level.
     """
 
     level_weights: tuple[float, ...] = (10.0, 1.0, 1.0)
@@ -100,14 +95,12 @@ class MaskConfig:
     """Training masks: a square united with brush strokes; see `pgi.masks.training_masks`.
 
     Attributes:
-        square: "random" places the square anywhere, as [29]'s algorithm does; "center" in the
-            centre, as the paper's words say.
+        square: "random" places the square anywhere, as DeepFillv2's code does; "center" in the
+            centre, as the paper says (section 4).
         min_stroke_width: in pixels of an image of side 256.
         max_stroke_width: in pixels of an image of side 256.
         scale_strokes: whether stroke widths grow with the side, so that holes keep their share of
-            the image; [29] fixes the pixels.
-
-    Source: section 4 and [29]. Departs from it: stroke widths scale.
+            the image. A departure from DeepFillv2, where they are fixed in pixels.
     """
 
     square: str = "random"
@@ -128,22 +121,20 @@ class MaskConfig:
 
 @dataclass
 class DataConfig:
-    """Photographs and what is cut out of them.
+    """Dataset, crops and augmentation (section 4; augmentation is ours).
 
     Attributes:
         dataset: what `data.load` takes: "samples", "places2", "folder:PATH", ...
         crop: "random" cuts the training size out of the photograph (Places2, DIV2K), "resize"
             makes the whole photograph that size (CelebA-HQ), "random_resized" cuts a random square
-            and resizes it (for a few large photographs).
+            and resizes it (for few, large photographs; ours).
         flip: whether to mirror training crops left to right at random.
-        rotate: whether to turn training crops by 0, 90, 180 or 270 degrees at random, so that a
-            few photographs teach more.
+        rotate: whether to turn training crops by 0, 90, 180 or 270 degrees at random, for datasets
+            of few photographs.
         colour_jitter: strength in [0, 1] of random changes of contrast, brightness, saturation and
-            white balance of training crops, to the same end; see
+            white balance of training crops, for the same reason; see
             `pgi.training.pipeline.jitter_colours`.
-        validation_images: how many fixed validation examples (crop and mask) there are.
-
-    Source: section 4; "random_resized", `flip`, `rotate` and `colour_jitter` are ours.
+        validation_images: number of fixed validation examples (crop and mask).
     """
 
     dataset: str = "samples"
@@ -162,7 +153,7 @@ class DataConfig:
 
 @dataclass
 class TrainConfig:
-    """Optimisation, and how long.
+    """Optimisation, schedule and checkpoints (sections 3.2 and 4, DeepFillv2; options are ours).
 
     Attributes:
         batch_size: of all replicas together.
@@ -175,36 +166,33 @@ class TrainConfig:
         beta_2: of both Adam optimisers.
         epsilon: of both Adam optimisers.
         clip_norm: bound on the global norm of the sub-generators' gradient; 0 for none.
-        steps: training ends after as many steps, counted over all its runs.
-        minutes: a run stops after as many minutes; the same command continues it. 0 for no limit.
+        steps: number of training steps, over all sittings.
+        minutes: a sitting stops after this time; the same command continues it. 0 for no limit.
         schedule: which levels a step trains. "joint": all. "layerwise": one stage per level, from
             the lowest up, each training its level alone (section 3.2). "bottom_up": the same
             stages, each training its level and all levels below it.
         stage_shares: share of the steps in each stage, coarsest level first; they are divided by
             their sum. Empty for equal shares. Ignored by "joint", which has one stage.
-        stage_batch_multiples: how many times `batch_size` is the batch of each stage. Empty for
-            once in all. Ignored by "joint".
+        stage_batch_multiples: batch of each stage as a multiple of `batch_size`. Empty for 1 in
+            all. Ignored by "joint".
         level_start: "initializer", or "below": when a stage starts, its level takes the weights of
-            the level below and its coarse network is made to return 0, so that the refine network
-            begins with the upsampled lower result. Ignored by "joint".
+            the level below and its coarse network returns 0, so that the refine network starts from
+            the upsampled lower result. Ignored by "joint".
         ema_momentum: of the moving average of the sub-generators' weights, which is kept beside
             them and used for validation, pictures, inference and exports; 0 for none.
         convolution_dtype: "float32", or "bfloat16": sub-generators' convolutions take and return
             bfloat16 in training; weights and everything else stay float32.
-        attention_megabytes: bound on what contextual attention holds of its score matrix, per
-            image. Beyond it, the matrix is computed in tiles, and again for the gradient, which
-            takes less memory and more time.
+        attention_megabytes: bound on the part of contextual attention's score matrix in memory, per
+            image. A larger matrix is computed in tiles, and again for the gradient, which takes
+            less memory and more time.
         initial_weights: weights to start from: a run folder, one of its checkpoints, or
             "deepfillv2:CHECKPOINT"; see `pgi.training.initial_weights.load`. Empty for the
             initializer's.
         snapshot_steps: steps between two snapshots (checkpoint, validation, sample picture).
-        keep_checkpoints: how many of the latest checkpoints are kept.
-        milestone_steps: besides, a snapshot is kept whenever so many steps have been taken since
-            the last that was kept; 0 for never.
-        milestone_hours: the same in hours by the clock, since the last or the run's beginning.
-        seed: of the weights, the data's order, crops and masks.
-
-    Source: sections 3.2 and 4 and DeepFillv2 for the defaults; all options are ours.
+        keep_checkpoints: number of latest checkpoints to keep.
+        milestone_steps: number of steps between checkpoints that are kept for good; 0 for none.
+        milestone_hours: the same in hours of wall-clock time.
+        seed: of weights, data order, crops and masks.
     """
 
     batch_size: int = 4
@@ -310,9 +298,9 @@ def from_dict(values: Mapping[str, Any], kind: type = ExperimentConfig, prefix: 
     """The inverse of `to_dict`; checks every field anew.
 
     Args:
-        values: nested plain values; fields that are not named keep their defaults.
+        values: nested plain values; missing fields keep their defaults.
         kind: the dataclass to make.
-        prefix: where `values` stands in the whole, for messages.
+        prefix: path of `values` in the config, for messages.
 
     Raises:
         RuleError: a key is unknown, or a value breaks its field's rule.
@@ -332,7 +320,7 @@ def from_dict(values: Mapping[str, Any], kind: type = ExperimentConfig, prefix: 
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """One line for every leaf in which two nested dicts differ: `train.seed: 0, not 1`."""
+    """One line for every leaf in which two nested dicts differ, like `train.seed: 0, not 1`."""
     lines = []
     for key in sorted(set(ours) | set(theirs)):
         name, a, b = prefix + key, ours.get(key), theirs.get(key)

@@ -1,6 +1,6 @@
-"""Images and masks: in at the edges (uint8), in the network ([-1, 1]), and down the pyramid.
+"""Images and masks: value ranges, completion, and pyramids.
 
-Conventions that hold everywhere: images are `[B, H, W, 3]` RGB, masks `[B, H, W, 1]` with 1 = hole;
+Conventions everywhere: images are `[B, H, W, 3]` RGB, masks `[B, H, W, 1]` with 1 = hole;
 a pyramid is a tuple with the coarsest level first.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from pgi.arrays import AnyArray, BoolArray, UInt8Array
 from pgi.layers.resize import halve_max, halve_mean
 from pgi.opencv import cv2
 from pgi.rules import check
@@ -28,7 +29,7 @@ def to_uint8(image: tf.Tensor) -> tf.Tensor:
 
 
 def complete(image: tf.Tensor, prediction: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """The prediction in the hole, the image elsewhere: the only place where anything is pasted.
+    """The completed image: the prediction in the hole, the image elsewhere.
 
     Args:
         image: `[B, H, W, C]`.
@@ -36,16 +37,14 @@ def complete(image: tf.Tensor, prediction: tf.Tensor, mask: tf.Tensor) -> tf.Ten
         mask: `[B or 1, H, W, 1]`, 1 = hole.
 
     Returns:
-        `[B, H, W, C]`. Known pixels are bit-identical to the image's, even under a prediction that
-        is not finite.
-
-    Source: [29]. Departs from it: nothing.
+        `[B, H, W, C]`. Known pixels are bit-identical to the image's, even if the prediction is not
+        finite.
     """
     return tf.where(mask > 0.5, prediction, image)
 
 
-def as_hole(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """A mask as it is given at the edges, as bool: True = hole.
+def as_hole(mask: AnyArray, size: tuple[int, ...]) -> BoolArray:
+    """A user's mask as bool, True = hole.
 
     Args:
         mask: bool, True = hole, or uint8, above 127 = hole; `[H, W]` or `[H, W, 1]`, for a batch
@@ -57,8 +56,6 @@ def as_hole(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
     Raises:
         RuleError: the mask has another type or size, or its values are 0 and 1 in uint8.
-
-    Source: ours. Departs from it: nothing.
     """
     mask = np.asarray(mask)
     check("mask", "bool or uint8", mask.dtype in (np.bool_, np.uint8), str(mask.dtype))
@@ -73,7 +70,7 @@ def as_hole(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 
 def remove_hole(image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """The image with 0 (mid-grey) in the hole: what a network may see of it.
+    """The masked image: 0 (mid-grey) in the hole.
 
     Args:
         image: `[B, H, W, C]`.
@@ -81,25 +78,24 @@ def remove_hole(image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 
     Returns:
         `[B, H, W, C]`.
-
-    Source: [29]. Departs from it: nothing.
     """
     return complete(image, tf.zeros_like(image), mask)
 
 
-def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Another size of a uint8 `[H, W, 3]`: by area where it shrinks, else bicubic."""
+def resize(image: UInt8Array, height: int, width: int) -> UInt8Array:
+    """Resizes a uint8 image `[H, W, 3]`: area averaging to shrink, else bicubic."""
     if image.shape[:2] == (height, width):
         return image
     shrinks = image.shape[0] >= height and image.shape[1] >= width
     method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return cv2.resize(image, (width, height), interpolation=method)
+    resized = cv2.resize(image, (width, height), interpolation=method)
+    return np.asarray(resized, np.uint8)
 
 
 def pyramids(
     image: tf.Tensor, mask: tf.Tensor, levels: int
 ) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
-    """Halves image and mask gradually, `levels - 1` times.
+    """Image and mask pyramids: both halved `levels - 1` times (section 3.1.1).
 
     Args:
         image: `[B, H, W, C]`, H and W multiples of `2 ** (levels - 1)`.
@@ -108,8 +104,6 @@ def pyramids(
 
     Returns:
         The images and the masks, each a tuple of `levels` tensors, coarsest first.
-
-    Source: section 3.1.1. Departs from it: nothing; 2x2 mean and maximum are ours.
     """
     images, masks = [image], [mask]
     for _ in range(levels - 1):

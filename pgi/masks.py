@@ -1,12 +1,11 @@
-"""The random holes that the network learns to fill, drawn as TensorFlow ops.
+"""Random training masks, drawn as TensorFlow ops.
 
-DeepFillv2 [29] draws them with NumPy and PIL on the host, one mask for a whole batch. Here a sample
-has a mask of its own that depends on its own seed and on nothing else, so that a run sees the same
-masks however its batches are cut up, on however many devices, and whether XLA compiles it or not;
-and the drawing can sit in the input pipeline or in the training step.
+DeepFillv2 draws one mask per batch on the host, with NumPy and PIL. Here each sample has a mask of
+its own that depends only on its seed. So a run sees the same masks for any batch size, number of
+devices and compiler, and they can be drawn in the input pipeline or in the training step.
 
-Whatever is rounded to whole pixels is float64 before: it then never lies so near an integer that
-the last bit of a sine or a square root, which differs between kernels, could move a pixel.
+Coordinates are float64 until they are rounded to whole pixels. The last bit of a sine or a square
+root, which differs between kernels, then does not move a pixel.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ def training_masks(
     min_width: float = 12,
     max_width: float = 40,
 ) -> tf.Tensor:
-    """Training masks: the union of `random_squares` and `brush_strokes` of the same seeds.
+    """Training masks: the union of `random_squares` and `brush_strokes` (section 4, DeepFillv2).
 
     Args:
-        seeds: integers `[B, 2]`, one stateless seed a sample.
+        seeds: integers `[B, 2]`, one stateless seed per sample.
         height, width: of the masks in pixels, at least 2.
         placement: of the square, `"random"` or `"center"`.
         min_width, max_width: of the strokes, in pixels.
@@ -49,9 +48,6 @@ def training_masks(
 
     Raises:
         ValueError: as `random_squares` and `brush_strokes` do.
-
-    Source: [29], training masks.
-    Departs from it: a mask for every sample, where [29] draws one for the batch.
     """
     square = random_squares(seeds, height, width, placement=placement)
     strokes = brush_strokes(seeds, height, width, min_width=min_width, max_width=max_width)
@@ -65,24 +61,21 @@ def random_squares(
     *,
     placement: str = "random",
 ) -> tf.Tensor:
-    """A rectangle a sample: half of each side, less a random inset at both of its ends.
+    """Square masks: one rectangle per sample, half of each side minus a random inset.
 
     At side 256 the hole's side is 128 - 2 i, with i uniform over 0 .. 16, drawn for each axis.
 
     Args:
-        seeds: integers `[B, 2]`, one stateless seed a sample.
+        seeds: integers `[B, 2]`, one stateless seed per sample.
         height, width: of the masks in pixels, at least 2.
-        placement: `"random"` puts the square, before its inset, anywhere within the image;
-            `"center"` in the middle.
+        placement: of the square before its inset: `"random"` anywhere in the image, as
+            DeepFillv2's code does, or `"center"`, as the paper says.
 
     Returns:
         `[B, height, width, 1]` float32, 1 = hole, 0 = known.
 
     Raises:
         ValueError: `placement` is neither of the two, or `seeds` are not integers `[B, 2]`.
-
-    Source: [29], training masks; the paper calls this mask central, hence the other placement.
-    Departs from it: nothing, with `"random"`.
     """
     check_choice("placement", PLACEMENTS, placement)
     place_y, inset_y, place_x, inset_x = tf.unstack(uniform(seeds, _SQUARE, [4]), axis=1)
@@ -108,25 +101,24 @@ def brush_strokes(
     min_width: float = 12,
     max_width: float = 40,
 ) -> tf.Tensor:
-    """1 to 3 free-form strokes a sample: zigzags of 4 to 11 segments with round joins and ends.
+    """Free-form masks: 1 to 3 strokes per sample, zigzags of 4 to 11 segments with round ends.
 
     The hole is every pixel whose distance from a segment is at most half of its stroke's width.
+    Algorithm 1 of DeepFillv2's supplementary material. Outlines differ from PIL's by at most a
+    pixel. The algorithm's random flips have no effect there and are left out, so here too the
+    strokes lean to one side.
 
     Args:
-        seeds: integers `[B, 2]`, one stateless seed a sample.
+        seeds: integers `[B, 2]`, one stateless seed per sample.
         height, width: of the masks in pixels.
-        min_width, max_width: a stroke is `int(U(min_width, max_width))` pixels wide. [29] has 12
-            and 40 at every size of image; to scale them with it is the caller's choice.
+        min_width, max_width: a stroke is `int(U(min_width, max_width))` pixels wide. DeepFillv2
+            has 12 and 40 at every size of image; a caller may scale them with it.
 
     Returns:
         `[B, height, width, 1]` float32, 1 = hole, 0 = known.
 
     Raises:
         ValueError: not 1 <= `min_width` <= `max_width`, or `seeds` are not integers `[B, 2]`.
-
-    Source: [29], supplementary material, Algorithm 1.
-    Departs from it: outlines differ from PIL's by at most a pixel; its random flips, which have no
-    effect there, are left out, so that here too the strokes lean to one side.
     """
     vertices, widths, valid = stroke_vertices(
         seeds, height, width, min_width=min_width, max_width=max_width
@@ -147,17 +139,14 @@ def stroke_vertices(
     min_width: float = 12,
     max_width: float = 40,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The geometry of the strokes that `brush_strokes` paints; its arguments, its errors.
+    """Geometry of the strokes of `brush_strokes`, which documents arguments and errors.
 
     Returns:
         vertices: `[B, 3, 12, 2]` int32, (x, y) in pixels. The first of a stroke is a pixel of the
-            image, the others have 0 <= x <= width, 0 <= y <= height; past the stroke's end the
-            last one repeats.
+            image, the others have 0 <= x <= width, 0 <= y <= height. After the stroke's end, the
+            last one is repeated.
         widths: `[B, 3]` int32, the strokes' widths in pixels.
         valid: `[B, 3, 11]` bool, whether the segment from vertex i to vertex i + 1 is painted.
-
-    Source: [29], supplementary material, Algorithm 1.
-    Departs from it: nothing.
     """
     if not 1 <= min_width <= max_width:
         raise ValueError(
@@ -169,12 +158,12 @@ def stroke_vertices(
     turn, normal_radius, normal_angle = tf.split(draws[..., 7:], 3, axis=-1)
 
     valid = tf.range(MAX_STEPS) < _integer(steps, MIN_STEPS, MAX_STEPS)
-    # One number of strokes a sample, hence the draw of the first stroke only.
+    # One number of strokes per sample: the draw of the first stroke.
     valid &= tf.range(MAX_STROKES)[:, tf.newaxis] < _integer(strokes[:, :1], 1, MAX_STROKES)
     smallest, largest = MEAN_ANGLE - ANGLE_RANGE * below, MEAN_ANGLE + ANGLE_RANGE * above
     angle = smallest + (largest - smallest) * turn
     angle = tf.where(tf.range(MAX_STEPS) % 2 == 0, 2 * math.pi - angle, angle)
-    # Box-Muller: the built-in normal distribution has another algorithm under XLA.
+    # Box-Muller: the built-in normal distribution uses another algorithm under XLA.
     normal = tf.sqrt(-2 * tf.math.log(1 - normal_radius)) * tf.cos(2 * math.pi * normal_angle)
     corner = tf.stack([tf.cast(width, tf.float64), tf.cast(height, tf.float64)])
     mean_radius = tf.norm(corner) / 8
@@ -199,22 +188,20 @@ def paint_segments(
     height: int | tf.Tensor,
     width: int | tf.Tensor,
 ) -> tf.Tensor:
-    """The pixels whose distance from a segment is at most half of its width.
+    """Paints segments: all pixels at a distance of at most half a segment's width.
 
     Args:
-        starts, ends: `[B, segments, 2]`, (x, y) in whole pixels; either may be the upper one.
+        starts, ends: `[B, segments, 2]`, (x, y) in whole pixels, in any order.
         widths: `[B, segments]`, in whole pixels.
         valid: `[B, segments]` bool, whether the segment is painted.
         height, width: of the masks in pixels.
 
     Returns:
         `[B, height, width, 1]` float32, 1 = painted, 0 = not.
-
-    Source: ours.
     """
     downward = starts[..., 1:] <= ends[..., 1:]
     upper, lower = tf.where(downward, starts, ends), tf.where(downward, ends, starts)
-    # The new axis is for the rows.
+    # Adds an axis for the rows.
     upper, lower = upper[:, :, tf.newaxis], lower[:, :, tf.newaxis]
     start, stop = _row_runs(upper, lower, widths[..., tf.newaxis], height, width)
     return _fill_runs(start, tf.where(valid[..., tf.newaxis], stop, start), width)
@@ -227,10 +214,11 @@ def _row_runs(
     height: int | tf.Tensor,
     width: int | tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The pixels [start, stop) of every row under every segment, both `[B, segments, height]`.
+    """The pixels [start, stop) of every row that every segment covers, `[B, segments, height]`.
 
-    A segment with round ends is convex, so it meets a row in one run. The work then grows with
-    segments x height, where the distance of every pixel from every segment takes a width times it.
+    A segment with round ends is convex, so it covers one run of each row. That takes
+    segments x height operations; the distance of every pixel from every segment would take
+    `width` times as many.
     """
     upper, lower, widths = (tf.cast(value, tf.float64) for value in (upper, lower, widths))
     # The 0.1 keeps the outline off the pixels' centres, so that rounding has no tie to break.
@@ -241,9 +229,9 @@ def _row_runs(
     rows = tf.cast(tf.range(height), tf.float64) - upper[..., 1]
 
     def outline(side: int) -> tuple[tf.Tensor, tf.Tensor]:
-        # Of the discs from the upper end (place 0) to the lower (1), the one that reaches farthest
-        # to this side in the row. A level segment counts as nearly level: the division then still
-        # tells one end from the other.
+        # Among the discs from the upper end (place 0) to the lower end (1), the one that extends
+        # farthest to this side in this row. A horizontal segment is treated as almost horizontal,
+        # so that the division still separates its ends.
         place = tf.clip_by_value((rows + side * slant) / tf.maximum(down, 1e-9), 0, 1)
         reach_squared = radius_squared - (rows - place * down) ** 2
         reach = tf.sqrt(tf.maximum(reach_squared, 0))
@@ -261,7 +249,7 @@ def _fill_runs(start: tf.Tensor, stop: tf.Tensor, width: int | tf.Tensor) -> tf.
     """Paints the runs [start, stop) of every row, `[B, runs, height]`, as `[B, height, width, 1]`.
 
     With +1 where a run starts and -1 where it stops, the running sum is the number of runs over a
-    pixel. These are small integers, so the sum is exact in whatever order a device adds them.
+    pixel. These are small integers, so the sum is exact in any order of addition.
     """
     batch, height = tf.shape(start)[0], tf.shape(start)[2]
     row = tf.reshape(tf.range(batch * height), [batch, 1, height]) * (width + 1)
@@ -276,11 +264,11 @@ def _fill_runs(start: tf.Tensor, stop: tf.Tensor, width: int | tf.Tensor) -> tf.
 
 
 def uniform(seeds: tf.Tensor, stream: int, shape: list[int]) -> tf.Tensor:
-    """Uniform draws in [0, 1), the same on every device, those of a sample from its seed alone.
+    """Uniform random numbers in [0, 1), per sample, the same on every device.
 
     Args:
-        seeds: integers `[B, 2]`, one stateless seed a sample.
-        stream: keeps draws of the same seeds for different ends independent.
+        seeds: integers `[B, 2]`, one stateless seed per sample.
+        stream: makes draws from the same seeds for different purposes independent.
         shape: of one sample's draws.
 
     Returns:
@@ -288,16 +276,14 @@ def uniform(seeds: tf.Tensor, stream: int, shape: list[int]) -> tf.Tensor:
 
     Raises:
         ValueError: `seeds` are not integers `[B, 2]`.
-
-    Source: ours.
     """
     seeds = tf.convert_to_tensor(seeds)
     if not (seeds.dtype.is_integer and seeds.shape.is_compatible_with([None, 2])):
         raise ValueError(f"seeds must be integers [B, 2], got {seeds.dtype.name} {seeds.shape}")
 
     def draw(seed: tf.Tensor) -> tf.Tensor:
-        # The default algorithm depends on the device. Bits, because XLA and the ordinary kernels
-        # agree on those, but not on the fractions that they make of them.
+        # The default algorithm depends on the device. XLA and the ordinary kernels agree on the
+        # random bits, but not on the fractions that they derive from them.
         seed = tf.random.experimental.stateless_fold_in(
             seed, tf.constant(stream, tf.int64), alg="philox"
         )
@@ -310,6 +296,6 @@ def uniform(seeds: tf.Tensor, stream: int, shape: list[int]) -> tf.Tensor:
 
 
 def _integer(uniform: tf.Tensor, smallest: int, largest: int | tf.Tensor) -> tf.Tensor:
-    """int32, uniform over smallest .. largest, both included, of draws in [0, 1)."""
+    """Draws in [0, 1) to int32, uniform over smallest .. largest inclusive."""
     count = tf.cast(largest - smallest + 1, tf.float64)
     return smallest + tf.cast(tf.floor(uniform * count), tf.int32)

@@ -1,6 +1,6 @@
-"""What values arguments may take, said once for the config and for the models that it describes.
+"""Rules for argument values, shared by the config and the models.
 
-Every message has the same shape: the argument, its rule, the value.
+Every message names the argument, the rule and the value.
 """
 
 from __future__ import annotations

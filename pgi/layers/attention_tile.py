@@ -1,4 +1,4 @@
-"""A tile of contextual attention: the scores of a few queries, and what they paste."""
+"""One tile of contextual attention: scores of a few queries, and the blocks that they paste."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pgi.layers.region import Size
 
 
 class AttentionInputs(NamedTuple):
-    """What every tile of one image reads, float32.
+    """Tensors of one image that all of its tiles read, float32.
 
     Attributes:
         queries: `[h + 2, w + 2, C]`, from `pgi.layers.patches.with_border`.
-        key_patches: `[keys, 9 * C]`, normalised; if scores are fused, between two of zeros.
+        key_patches: `[keys, 9 * C]`, normalised; if scores are fused, with a row of zeros before
+            the first key and after the last.
         usable: `[keys]`, 1 where a key's patch touches no hole, else 0.
-        blocks: `[(h' + 1) * (w' + 1), D]`: what the keys' pasted patches consist of.
+        blocks: `[(h' + 1) * (w' + 1), D]`: the blocks of which the keys' pasted patches consist.
     """
 
     queries: tf.Tensor
@@ -27,22 +28,20 @@ class AttentionInputs(NamedTuple):
 
 
 class AttentionTile:
-    """Computes blocks of the result.
+    """Contextual attention for a rectangle of blocks of the result.
 
-    Block (p, q) lies under the four patches that the queries (p - 1, q - 1) to (p, q) paste; the
-    first row and column of blocks, and the last, reach over the edge. Called as
-    `blocks = tile(inputs, top, left, height, width)`: `[height, width, D]`, the blocks from
-    (top, left) on; those beyond the grid are 0.
+    Four pasted patches cover block (p, q): those of the queries (p - 1, q - 1) to (p, q). The first
+    and last row and column of blocks extend beyond the edge. Called as
+    `blocks = tile(inputs, top, left, height, width)`; returns `[height, width, D]`, the blocks from
+    (top, left) on. Blocks outside the grid are 0.
 
     Args:
         height: h, rows of queries.
         width: w, columns of queries.
         key_height: h', rows of keys.
         key_width: w', columns of keys.
-        softmax_scale: what scores are multiplied by before the softmax.
+        softmax_scale: factor of the scores before the softmax.
         fuse: whether to run the two fuse passes.
-
-    Source: [29]. Departs from it: nothing.
     """
 
     def __init__(
@@ -65,8 +64,8 @@ class AttentionTile:
         rows = top - 1 + tf.range(height + 1)
         columns = left - 1 + tf.range(width + 1)
         attention = self._attention(inputs, rows, columns)
-        # A patch holds 2 x 2 blocks: block (p, q) of the result gets block (u, v) of the background
-        # through each of the four patches that cover both.
+        # A patch has 2 x 2 blocks. Block (p, q) of the result receives block (u, v) of the
+        # background through each of the four patches that cover both.
         attention = tf.reshape(attention, [height + 1, width + 1, self.keys])
         upper, lower = (tf.slice(attention, [row, 0, 0], [height, -1, -1]) for row in (0, 1))
         weights = tf.pad(upper, [[0, 0], [0, 0], [self.key_width, 0]])
@@ -91,8 +90,8 @@ class AttentionTile:
     def _scores(self, inputs: AttentionInputs, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
         """Correlation of patches, the keys' normalised: `[rows, columns, keys]`.
 
-        Columns beyond either end are those of the rows before and after; rows beyond either end
-        are those of the columns before and after.
+        Column indices outside the grid wrap around to the rows before and after, row indices to the
+        columns before and after, as in DeepFillv2's flattened score matrix.
         """
         positions = (rows % self.height * self.width + rows // self.height)[:, None] + columns
         patches = take_patches(inputs.queries, tf.reshape(positions, [-1]))
@@ -106,14 +105,14 @@ class AttentionTile:
         wider = tf.concat([columns[:1] - 1, columns, columns[-1:] + 1], axis=0)
         scores = self._scores(inputs, rows, wider)
         keys = self.keys
-        # Slices are not written x[a:b], whose gradient is many times slower.
-        # Rows major: a query and a key back, and one on.
+        # tf.slice, because the gradient of x[a:b] is many times slower.
+        # First pass, row-major order: the score of the previous query and key, this, and the next.
         wide = tf.size(columns)
         scores = tf.add_n([tf.slice(scores, [0, x, x], [-1, wide, keys]) for x in range(3)])
         on_grid = within(columns + (rows // self.height)[:, None], self.width)
         scores *= tf.cast(on_grid, tf.float32)[:, :, None]
-        # Columns major: likewise, which is a row up and a row down; the first row's upper
-        # neighbours are the last row's, one column back.
+        # Second pass, column-major order: the neighbours are a row up and a row down. Above the
+        # first row comes the last row of the column before.
         high, width = tf.size(rows) - 2, self.key_width
         up, here, down = (tf.slice(scores, [y, 0, 0], [high, -1, -1]) for y in range(3))
         zero = tf.zeros([high, wide, 1])

@@ -1,28 +1,28 @@
 """Contextual attention: each patch of the foreground becomes a blend of background patches.
 
-The textbook formulation holds several matrices of scores of every query against every key: 275 GB
-each for a photograph of 4096 x 4096. This file computes the same numbers in bounded memory, and in
-a small part of the time, by exact algebra:
+The textbook formulation stores several matrices of the scores of every query with every key: 275 GB
+each for a photograph of 4096 x 4096. This file computes the same numbers in bounded memory and a
+fraction of the time:
 
 * Match. Scores of 3x3 patches are one matrix product of patches, the keys' normalised beforehand.
-  (A product of pixels, summed along its diagonals, takes a ninth of the multiplications. But the
-  neighbours that the fuse passes wrap around to do not lie in one window of it; and it goes through
-  memory six times more, so that on a CPU it is no faster forward, only backward.)
-* Fuse. [29] favours neighbours that come from neighbours by a convolution with a 3x3 identity over
-  the flattened score matrix, once with rows major and once with columns major: sums of three
-  diagonal terms. Flattened positions wrap around at the ends of rows and columns; that is part of
-  the reference and kept.
+  (Scores of single pixels, summed along diagonals, would take a ninth of the multiplications. But
+  the fuse passes wrap around, so their neighbours do not lie in one window of those scores, and the
+  six times higher memory traffic makes the forward pass no faster on a CPU.)
+* Fuse. Adjacent queries should take adjacent patches. DeepFillv2 convolves the flattened score
+  matrix with a 3x3 identity, once in row-major and once in column-major order: a sum of three
+  diagonal terms. Flattened positions wrap around at the ends of rows and columns. The wrap-around
+  is part of the reference and kept.
 * Paste. Patches of side 2r at stride r overlap in blocks of side r. The four shifted attention maps
   are summed first, and one product with the blocks pastes all.
-* Stream. A tile of blocks needs the attention of its own queries and of one row and column more;
-  that needs the scores of their neighbours, and nothing else of the score matrix. So tile follows
-  tile, each as large as the bound in bytes allows.
-* Restrict. Only the tiles of the rows and columns that are asked for are computed.
+* Stream. A tile of blocks needs the attention of its own queries and of one more row and column,
+  which need the scores of their neighbours only. Tiles are computed one after another, each as
+  large as the bound in bytes allows.
+* Restrict. Only the tiles of the requested region are computed.
 
 Conventions: queries are positions on the foreground's grid, which is `rate` times smaller than its
 features, keys on the background's. Scores are `[rows, columns, keys]`, one image at a time. Norms,
-scores and softmax are float32 under any precision policy: in float16 the result is wrong without a
-NaN to show for it.
+scores and softmax are float32 under any precision policy: in float16 the result is wrong without
+showing a NaN.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pgi.layers.patches import inverse_norms, take_patches, with_border
 from pgi.layers.region import Region, Size
 from pgi.layers.resize import dimensions, nearest_align_corners
 
-# How many copies of a tile's scores are alive at once, at most.
+# Copies of a tile's scores that are in memory at once, at most.
 _COPIES = 6
 _MAX_BYTES, _MAX_BYTES_PER_KEY = 2.0**28, 2.0**13
 
@@ -51,31 +51,29 @@ def contextual_attention(
     fuse: bool = True,
     max_bytes: int | None = None,
 ) -> tf.Tensor:
-    """Rebuilds the foreground out of patches of the background outside the hole.
+    """Contextual attention: rebuilds the foreground from background patches outside the hole.
 
     Matches 3x3 patches at stride 1, pastes patches of side `2 * rate` at stride `rate` and divides
-    by 4. Keys that touch the hole score 0 before the softmax and weigh 0 after it, so they still
-    count in its denominator, as in the reference.
+    by 4. Keys that touch the hole have score 0 before the softmax and weight 0 after it, so they
+    still count in its denominator, as in DeepFillv2 (section 3.2 and the attention that it cites).
 
     Args:
         foreground: `[B, H, W, C]` features to rebuild.
         background: `[B, H', W', C]` features to take patches from.
         mask: `[B or 1, H', W', 1]`, 1 = hole, at the background's size; None for no hole.
-        rate: how many times the grid that is matched is smaller than the features.
-        softmax_scale: what scores are multiplied by before the softmax.
-        fuse: whether to run the two fuse passes, 3 wide.
-        max_bytes: bound on what is held of the score matrix at any time, in bytes; a tile of one
-            block is held even if it exceeds the bound. What the gradient needs of several tiles is
-            computed again, one at a time. None for 256 MiB or, if that is more, 8 KiB a key but at
-            most 2 GiB: at an image of 4096 x 4096, smaller tiles would be mostly margin.
+        rate: downscaling of the grid on which patches are matched.
+        softmax_scale: factor of the scores before the softmax.
+        fuse: whether to run the two fuse passes, of width 3.
+        max_bytes: bound on the part of the score matrix in memory, in bytes; at least one block is
+            computed at a time, even beyond the bound. With several tiles, the gradient computes
+            each tile's scores again. None for 256 MiB or, if that is more, 8 KiB per key but at
+            most 2 GiB: for an image of 4096 x 4096, smaller tiles would be mostly margin.
 
     Returns:
         `[B, H, W, C]`, of the foreground's type.
 
     Raises:
         ValueError: a known height or width is no multiple of `rate`.
-
-    Source: [29], section 3.2, and the contextual attention that it cites. Departs from it: nothing.
     """
     batch, height, width, _ = dimensions(foreground)
     if mask is None:
@@ -97,19 +95,19 @@ def _map(
     count: Size,
     result: tf.TensorSpec,
 ) -> tf.Tensor:
-    """`fn` of each element, stacked; without a loop where there is but one."""
+    """`fn` of each element, stacked; without a loop if there is only one."""
     if isinstance(count, int) and count == 1:
         return fn(tf.nest.map_structure(lambda x: tf.squeeze(x, 0), elements))[None]
     return tf.map_fn(fn, elements, parallel_iterations=1, fn_output_signature=result)
 
 
 class PreparedAttention:
-    """One image's contextual attention, of which any region can be asked for.
+    """Contextual attention of one image, computed for any region of the result.
 
-    Called as `pixels = attention(region, max_bytes=None, recompute=False)`:
-    `[region.height, region.width, C]` float32, which is what the whole result has there.
-    `recompute` holds the gradient, too, to the bound, and takes a second forward pass for it. For
-    the other arguments see `contextual_attention`, of which this is the part for one image.
+    Called as `pixels = attention(region, max_bytes=None, recompute=False)`; returns
+    `[region.height, region.width, C]` float32, the region of the whole result. `recompute` keeps
+    the gradient within the bound too, at the cost of a second forward pass. The other arguments are
+    those of `contextual_attention`.
 
     Args:
         foreground: `[H, W, C]`.
@@ -121,8 +119,6 @@ class PreparedAttention:
 
     Raises:
         ValueError: a known height or width is no multiple of `rate`.
-
-    Source: [29]. Departs from it: nothing.
     """
 
     def __init__(
@@ -198,7 +194,7 @@ class PreparedAttention:
         return tf.slice(tf.squeeze(pasted, 0), [y, x, 0], size) / 4.0
 
     def _tile_side(self, max_bytes: int | None) -> Size:
-        """The side of the largest square tile, in blocks, whose scores stay within the bound."""
+        """Side of the largest square tile, in blocks, whose scores stay within the bound."""
         static = isinstance(self.keys, int)
         keys = float(self.keys) if static else tf.cast(self.keys, tf.float32)
         least, most = (min, max) if static else (tf.minimum, tf.maximum)
@@ -211,7 +207,7 @@ class PreparedAttention:
 
 
 def _blocks(values: tf.Tensor, rate: int) -> tf.Tensor:
-    """`[(h' + 1) * (w' + 1), rate^2 * C]`: the blocks that the keys' patches consist of."""
+    """The blocks of which the keys' patches consist, `[(h' + 1) * (w' + 1), rate^2 * C]`."""
     # SAME padding of a patch of side 2 * rate at stride rate.
     before, after = rate // 2, rate - rate // 2
     padded = tf.pad(values, [[before, after], [before, after], [0, 0]])
@@ -228,6 +224,6 @@ def _shrink(x: tf.Tensor, rate: int) -> tf.Tensor:
 
 
 def _parts(length: Size, at_most: Size) -> tuple[Size, Size]:
-    """How many equal parts there are, and the length of each, the last one's overhanging."""
+    """Number and length of equal parts; the last one may extend beyond the end."""
     parts = -(-length // at_most)
     return parts, -(-length // parts)

@@ -1,4 +1,4 @@
-"""Gated convolution, the building block of both networks of a sub-generator."""
+"""Gated convolution (DeepFillv2), the building block of the sub-generators."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tensorflow import keras
 
 
 class GatedConv2D(keras.layers.Conv2D):
-    """Convolution whose second half of output channels gates the first half.
+    """Gated convolution: `activation(features) * sigmoid(gates)`, SAME-padded (DeepFillv2, eq. 2).
 
-    `activation(features) * sigmoid(gates)`, SAME-padded. As in [29], `filters` counts the channels
-    of the convolution: the layer returns `filters // 2`.
+    The first half of the convolution's channels are the features, the second half the gates. As in
+    DeepFillv2, `filters` counts both: the layer returns `filters // 2` channels.
 
     Input `[B, H, W, C]`, output `[B, ceil(H / strides), ceil(W / strides), filters // 2]`.
 
@@ -20,19 +20,17 @@ class GatedConv2D(keras.layers.Conv2D):
         filters: channels of the convolution, even: features first, gates second.
         kernel_size: side of the kernel in pixels.
         strides: step in pixels.
-        dilation_rate: distance of the kernel's taps in pixels.
-        activation: of the features: a name or a function.
+        dilation_rate: distance of the kernel's elements in pixels.
+        activation: of the features, a name or a function.
         kernel_initializer: a name or a `keras.initializers.Initializer`.
-        convolution_dtype: "float32", or "bfloat16": the convolution alone takes and returns
-            bfloat16, which processors with AVX512-BF16 or AMX compute about 1.7 times as fast.
-            Weights, activation and gate keep the layer's type. (Under Keras's "mixed_bfloat16"
-            these would be bfloat16 too, which a CPU computes more slowly than float32.)
+        convolution_dtype: "float32", or "bfloat16" for the convolution alone, which processors with
+            AVX512-BF16 or AMX compute about 1.7 times as fast. Weights, activation and gate keep
+            the layer's type. (Keras's "mixed_bfloat16" changes these too; a CPU computes them more
+            slowly in bfloat16 than in float32.)
         **kwargs: of `keras.layers.Layer` (`name`, `dtype`).
 
     Raises:
         ValueError: `filters` is odd.
-
-    Source: [29], equation 2. Departs from it: nothing.
     """
 
     def __init__(
@@ -61,7 +59,7 @@ class GatedConv2D(keras.layers.Conv2D):
         self.convolution_dtype = convolution_dtype
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        # Not Conv2D.call: it would hold the result against the shape after gating.
+        # Not Conv2D.call: it checks the result against the shape after gating.
         outputs = tf.nn.bias_add(self.convolution_op(inputs, self.kernel), self.bias)
         features, gates = tf.split(outputs, 2, axis=-1)
         return self.feature_activation(features) * tf.sigmoid(gates)

@@ -1,4 +1,4 @@
-"""3x3 patches of features, without ever holding all of them unless that is asked for."""
+"""3x3 patches of features, at chosen positions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _NORM_FLOOR = 1e-4
 
 
 def with_border(features: tf.Tensor) -> tf.Tensor:
-    """`[h, w, C]` to `[h + 2, w + 2, C]`: zeros around, which patches at the edge reach into."""
+    """Pads `[h, w, C]` with zeros to `[h + 2, w + 2, C]`, for patches at the edge."""
     return tf.pad(features, [[1, 1], [1, 1], [0, 0]])
 
 
 def take_patches(bordered: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-    """The patches around some positions.
+    """3x3 patches around some positions, SAME-padded.
 
     Args:
         bordered: `[h + 2, w + 2, C]`, from `with_border`.
@@ -24,8 +24,6 @@ def take_patches(bordered: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
 
     Returns:
         `[N, 9 * C]`.
-
-    Source: [29]'s patches of SAME padding. Departs from it: nothing.
     """
     rows, stride, channels = dimensions(bordered)
     width = stride - 2
@@ -39,19 +37,17 @@ def take_patches(bordered: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
 
 
 def inverse_norms(features: tf.Tensor) -> tf.Tensor:
-    """1 / the L2 norm of every patch, norms below 1e-4 taken for it.
+    """1 / the L2 norm of every patch; norms are clamped to at least 1e-4.
 
     Args:
         features: `[h, w, C]` float32.
 
     Returns:
         `[h * w]`.
-
-    Source: [29]. Departs from it: nothing.
     """
     energy = tf.reduce_sum(tf.square(features), axis=-1, keepdims=True)
     energy = tf.nn.conv2d(energy[None], tf.ones([3, 3, 1, 1]), strides=1, padding="SAME")
-    # The floor is applied under the root, where an all-zero patch would have an infinite gradient.
+    # Clamped before the root, whose gradient at an all-zero patch would be infinite.
     return tf.reshape(1.0 / tf.sqrt(tf.maximum(energy, _NORM_FLOOR**2)), [-1])
 
 

@@ -10,7 +10,7 @@ Size: TypeAlias = "int | tf.Tensor"
 
 
 class Region(NamedTuple):
-    """A rectangle of pixels: its first row and column, and how many it has of each."""
+    """A rectangle of pixels: first row, first column, number of rows, number of columns."""
 
     top: Size
     left: Size
@@ -18,20 +18,20 @@ class Region(NamedTuple):
     width: Size
 
     def grown(self, margin: int, height: Size, width: Size) -> Region:
-        """Wider by `margin` pixels at each side, within an image of that height and width."""
+        """Larger by `margin` pixels on each side, clipped to an image of that height and width."""
         top, left = tf.maximum(self.top - margin, 0), tf.maximum(self.left - margin, 0)
         bottom = tf.minimum(self.top + self.height + margin, height)
         right = tf.minimum(self.left + self.width + margin, width)
         return Region(top, left, bottom - top, right - left)
 
     def within(self, other: Region) -> Region:
-        """The same rectangle, in coordinates of the other."""
+        """The same rectangle in the coordinates of another."""
         return Region(self.top - other.top, self.left - other.left, self.height, self.width)
 
     def downscaled(self, factor: int) -> Region:
-        """The same rectangle on a grid `factor` times smaller; all parts are multiples of it."""
+        """The same rectangle on a grid `factor` times smaller; its values must be multiples."""
         return Region(*(part // factor for part in self))
 
     def cut(self, x: tf.Tensor) -> tf.Tensor:
-        """`[1, H, W, C]` to `[1, height, width, C]`."""
+        """Crops `[1, H, W, C]` to `[1, height, width, C]`."""
         return tf.slice(x, [0, self.top, self.left, 0], [1, self.height, self.width, x.shape[-1]])

@@ -1,8 +1,8 @@
 """Spectrally normalised convolution, the building block of the discriminators.
 
-The wrappers that Keras and TensorFlow Addons ship overwrite the stored kernel at every call and
-pass no gradient through sigma. Here the kernel stays the free parameter that the optimiser knows,
-and the convolution runs with a normalised copy.
+The wrappers of Keras and TensorFlow Addons overwrite the stored kernel at every call and pass no
+gradient through sigma. Here the kernel stays the parameter that the optimiser updates, and the
+convolution uses a normalised copy.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from tensorflow import keras
 class SpectralNormConv2D(keras.layers.Conv2D):
     """Convolution with the kernel `W / sigma(W)`, where sigma is W's largest singular value.
 
-    W is the kernel as a matrix `[kh * kw * in, out]`. Each call takes one power iteration from the
-    stored vector `u` (`[1, out]`) and differentiates through all of it. Only a call with
-    `training=True` stores the new `u`: that is the discriminator's own update.
+    W is the kernel as a matrix `[kh * kw * in, out]`. Each call does one power iteration from the
+    stored vector `u`, `[1, out]`, and differentiates through it. Only a call with `training=True`,
+    the discriminator's own update, stores the new `u`. As in DeepFillv2 and in Spectral
+    Normalization for Generative Adversarial Networks, Miyato et al., ICLR 2018.
 
-    Input `[B, H, W, C]`, output as of `keras.layers.Conv2D`, whose arguments it takes.
-
-    Source: [29] and the spectral normalisation that it cites. Departs from it: nothing.
+    Input `[B, H, W, C]`; arguments and output as of `keras.layers.Conv2D`.
     """
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        # Every replica computes the same u from the same W: each keeps its own, none need agree.
+        # Every replica computes the same u from the same W, so each can keep its own.
         self.u = self.add_weight(
             name="u",
             shape=[1, self.filters],
@@ -46,7 +45,7 @@ class SpectralNormConv2D(keras.layers.Conv2D):
         return outputs
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        kernel = tf.convert_to_tensor(kernel)  # Of the policy's type, which the variable's is not.
+        kernel = tf.convert_to_tensor(kernel)  # In the policy's type, unlike the variable.
         _, sigma = self._power_iteration(kernel)
         return super().convolution_op(inputs, kernel / tf.cast(sigma, kernel.dtype))
 

@@ -1,4 +1,4 @@
-"""What the coarse and the refine network share: their initialiser, dilated stack and decoder."""
+"""Parts of both the coarse and the refine network: initialiser, dilated stack, decoder."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from pgi.layers.gated_conv import GatedConv2D
 from pgi.layers.resize import double_nearest
 from pgi.rules import INITIALIZERS, check, check_choice, check_width
 
-# The reference numbers its dilated layers from here: conv7_atrous, xconv7_atrous.
+# DeepFillv2 numbers its dilated layers from here: conv7_atrous, xconv7_atrous.
 _FIRST_DILATED = 7
 
 
 def check_arguments(width: int, dilation_rates: Sequence[int]) -> None:
-    """Raises a RuleError for a width or dilation rates that no network can be built from."""
+    """Raises a RuleError unless a network can be built with this width and these rates."""
     check_width(width)
     holds = len(dilation_rates) > 0 and min(dilation_rates) >= 1
     check("dilation_rates", "one or more rates of at least 1", holds, tuple(dilation_rates))
 
 
 def initializer(kind: str, gated: bool) -> keras.initializers.Initializer:
-    """A fresh kernel initialiser, one a layer.
+    """A new kernel initialiser for one layer.
 
     Args:
-        kind: "glorot_uniform", [29]'s library default, or "gated_he": normal with standard
-            deviation 2.3 / sqrt(fan in) for gated convolutions and 1 / sqrt(fan in) for the two
-            output ones, which keeps the signal's energy from layer to layer.
+        kind: "glorot_uniform" (DeepFillv2), or "gated_he": normal with standard deviation
+            2.3 / sqrt(fan in) for gated convolutions and 1 / sqrt(fan in) for the two output
+            layers, which keeps the variance from layer to layer.
         gated: whether the layer is a gated convolution.
 
     Raises:
@@ -43,7 +43,7 @@ def initializer(kind: str, gated: bool) -> keras.initializers.Initializer:
 
 
 def gated_layers(kernel_initializer: str, convolution_dtype: str) -> Any:
-    """`GatedConv2D` as one network builds it: call with filters, then anything else by name."""
+    """`GatedConv2D` with the initialiser and dtype of one network, as a function of the rest."""
 
     def layer(filters: int, **kwargs: Any) -> GatedConv2D:
         return GatedConv2D(
@@ -57,7 +57,7 @@ def gated_layers(kernel_initializer: str, convolution_dtype: str) -> Any:
 
 
 def dilated_stack(gated: Any, filters: int, rates: Sequence[int], prefix: str) -> list[GatedConv2D]:
-    """One gated convolution a dilation rate, named as in the reference."""
+    """One gated convolution per dilation rate, named as in DeepFillv2."""
     return [
         gated(filters, dilation_rate=rate, name=f"{prefix}{index}_atrous")
         for index, rate in enumerate(rates, _FIRST_DILATED)
@@ -65,7 +65,7 @@ def dilated_stack(gated: Any, filters: int, rates: Sequence[int], prefix: str) -
 
 
 class Decoder(keras.layers.Layer):
-    """The last seven layers of either network: features at a quarter of the side to an image.
+    """Decoder of either network: its last seven layers, from quarter-size features to an image.
 
     Input `[B, H, W, C]` features, output `[B, 4H, 4W, 3]` in (-1, 1).
 
@@ -73,10 +73,8 @@ class Decoder(keras.layers.Layer):
         width: the sub-generator's width.
         kernel_initializer: see `initializer`.
         convolution_dtype: see `GatedConv2D`.
-        prefix: "conv" or "allconv", the reference's names.
+        prefix: "conv" or "allconv", as in DeepFillv2.
         **kwargs: of `keras.layers.Layer`.
-
-    Source: [29]. Departs from it: nothing.
     """
 
     def __init__(
@@ -106,7 +104,7 @@ class Decoder(keras.layers.Layer):
 
     @property
     def reach(self) -> int:
-        """How many features to each side of a pixel's own it is computed from."""
+        """Receptive-field radius of the decoder, in features."""
         half = reach(
             [self.conv13, self.conv14], -(-reach([self.conv15, self.conv16, self.conv17]) // 2)
         )
@@ -120,11 +118,11 @@ class Decoder(keras.layers.Layer):
 
 
 def reach(layers: Sequence[keras.layers.Conv2D], beyond: int = 0) -> int:
-    """How many pixels of the first layer's input lie to each side of what the result needs.
+    """Receptive-field radius of a stack of convolutions, in pixels of the first layer's input.
 
     Args:
-        layers: convolutions, one after another.
-        beyond: how many pixels of the last layer's output to each side are needed.
+        layers: convolutions, in order.
+        beyond: radius that is needed of the last layer's output, in its pixels.
     """
     for layer in reversed(layers):
         (kernel, _), (stride, _), (rate, _) = layer.kernel_size, layer.strides, layer.dilation_rate
@@ -133,7 +131,7 @@ def reach(layers: Sequence[keras.layers.Conv2D], beyond: int = 0) -> int:
 
 
 def run(layers: Sequence[keras.layers.Layer], x: tf.Tensor) -> tf.Tensor:
-    """The layers, one after another."""
+    """Applies layers in order."""
     for layer in layers:
         x = layer(x)
     return x

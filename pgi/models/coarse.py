@@ -1,4 +1,4 @@
-"""The coarse network G_n^c: a first, smooth guess at what is in the hole."""
+"""The coarse network G_n^c: a first, smooth fill of the hole."""
 
 from __future__ import annotations
 
@@ -12,25 +12,23 @@ from pgi.models.blocks import Decoder, check_arguments, dilated_stack, gated_lay
 
 
 class CoarseNetwork(keras.layers.Layer):
-    """Encoder to a quarter of the side, dilated convolutions there, decoder back.
+    """Coarse network of DeepFillv2: encoder to a quarter of the side, dilated stack, decoder.
 
     Called as `image, features = coarse(masked_image, mask, lower_features=None)`:
     `masked_image` `[B, H, W, 3]` in [-1, 1], 0 in the hole; `mask` `[B, H, W, 1]`, 1 = hole; H and
     W multiples of 4. `lower_features` `[B, H/4, W/4, 2 * width]` are added after the dilated
-    convolutions. Returns the image `[B, H, W, 3]` in (-1, 1), hole and known pixels alike, and the
-    features `[B, H/4, W/4, 2 * width]` that the decoder reads.
+    convolutions. Returns the image `[B, H, W, 3]` in (-1, 1), raw in the hole and outside, and the
+    features `[B, H/4, W/4, 2 * width]` that the decoder reads. Dilation as in section 3.1.3.
 
     Args:
         width: filters of the first gated convolution, a multiple of 4.
-        dilation_rates: one dilated convolution each.
+        dilation_rates: one dilated convolution for each.
         kernel_initializer: "glorot_uniform" or "gated_he".
         convolution_dtype: of the gated convolutions, see `GatedConv2D`.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
         ValueError: an argument breaks its rule.
-
-    Source: [29]; dilation of section 3.1.3. Departs from it: nothing.
     """
 
     def __init__(
@@ -57,7 +55,7 @@ class CoarseNetwork(keras.layers.Layer):
 
     @property
     def reach(self) -> int:
-        """How many pixels to each side of a pixel it is computed from."""
+        """Receptive-field radius of the network, in pixels."""
         return reach([*self.encoder, *self.dilated], self.decoder.reach)
 
     def call(

@@ -1,4 +1,4 @@
-"""The patch discriminator D_n, one a level, all of the same structure (section 3.2)."""
+"""The patch discriminator D_n of a level; all levels have the same structure (section 3.2)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from pgi.layers.spectral_norm import SpectralNormConv2D
 
 
 class Discriminator(keras.layers.Layer):
-    """Six spectrally normalised 5x5 convolutions of stride 2, leaky ReLU 0.2 after each.
+    """Patch discriminator of DeepFillv2: six spectrally normalised 5x5 convolutions of stride 2.
 
-    Called as `scores = discriminator(image_and_mask, training=False)`: `[B, H, W, 4]`, a completed
-    image in [-1, 1] and its mask; returns `[B, n]`, the flattened patch scores, any real number.
-    `training=True` advances the power iterations and belongs to the discriminator's own update.
+    A leaky ReLU of slope 0.2 follows each. Called as
+    `scores = discriminator(image_and_mask, training=False)` with `[B, H, W, 4]`, an image in
+    [-1, 1] and its mask; returns the flattened patch scores `[B, n]`, any real number.
+    `training=True`, for the discriminator's own update, stores the power iterations' vectors.
 
     Args:
         width: filters of the first convolution; the others have 2, 4, 4, 4 and 4 times as many.
         **kwargs: of `keras.layers.Layer`.
-
-    Source: [29]. Departs from it: nothing.
     """
 
     def __init__(self, width: int = 64, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""The refine network G_n^r: redraws the pasted guess, with patches borrowed from what is known."""
+"""The refine network G_n^r: redraws the hole, with features borrowed from known patches."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from pgi.models.blocks import Decoder, check_arguments, dilated_stack, gated_lay
 
 
 class RefineFeatures(NamedTuple):
-    """Features of the two paths, each `[B, H/4, W/4, 2 * width]`, as the merge reads them."""
+    """Features of the two paths before the merge, each `[B, H/4, W/4, 2 * width]`."""
 
     convolution: tf.Tensor
     attention: tf.Tensor
 
 
 class RefineNetwork(keras.layers.Layer):
-    """A convolution path and an attention path side by side, merged and decoded.
+    """Refine network of DeepFillv2: a convolution path and an attention path, merged and decoded.
 
     Called as `image, features = refine(convolution_input, attention_input, mask,
-    lower_features=None)`: the two inputs `[B, H, W, 3]` in [-1, 1], pasted (they differ only under
-    the one-path fusions of Table 4); `mask` `[B, H, W, 1]`, 1 = hole; H and W multiples of 8.
-    `lower_features` are added after the dilated convolutions of the one path and after the
-    attention of the other. Returns the image `[B, H, W, 3]` in (-1, 1), hole and known pixels
-    alike, and the `RefineFeatures`.
+    lower_features=None)`: the two inputs `[B, H, W, 3]` in [-1, 1], completed (they differ only
+    under the one-path fusions of Table 4); `mask` `[B, H, W, 1]`, 1 = hole; H and W multiples of 8.
+    `lower_features` are added after the dilated convolutions of one path and after the attention
+    of the other. Returns the image `[B, H, W, 3]` in (-1, 1), raw in the hole and outside, and the
+    `RefineFeatures`. Dilation as in section 3.1.3.
 
     Args:
         width: filters of the first gated convolution, a multiple of 4.
-        dilation_rates: of the convolution path, one dilated convolution each.
+        dilation_rates: of the convolution path, one dilated convolution for each.
         kernel_initializer: "glorot_uniform" or "gated_he".
         convolution_dtype: of the gated convolutions, see `GatedConv2D`.
         attention_max_bytes: `max_bytes` of `contextual_attention`.
@@ -40,8 +40,6 @@ class RefineNetwork(keras.layers.Layer):
 
     Raises:
         ValueError: an argument breaks its rule.
-
-    Source: [29]; dilation of section 3.1.3. Departs from it: nothing.
     """
 
     def __init__(
@@ -96,12 +94,12 @@ class RefineNetwork(keras.layers.Layer):
         return run(self.dilated, run(self.convolution_encoder, image))
 
     def attend(self, features: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        """The attention encoder's features rebuilt from those outside the hole."""
+        """Contextual attention over the attention encoder's features `[B, H/4, W/4, 2 * width]`."""
         mask = self._small(mask, features)
         return contextual_attention(features, features, mask, max_bytes=self.attention_max_bytes)
 
     def prepare_attention(self, features: tf.Tensor, mask: tf.Tensor) -> PreparedAttention:
-        """The same for one image, `[1, H/4, W/4, 2 * width]`, of which regions can be asked for."""
+        """`attend` for one image, `[1, H/4, W/4, 2 * width]`, to be computed region by region."""
         mask = self._small(mask, features)
         return PreparedAttention(features[0], features[0], mask[0])
 
@@ -111,21 +109,21 @@ class RefineNetwork(keras.layers.Layer):
         return nearest_align_corners(mask, height, width)
 
     def merge(self, convolution: tf.Tensor, attention: tf.Tensor) -> tf.Tensor:
-        """Both paths' features, each `[B, h, w, 2 * width]`, to the image `[B, 4h, 4w, 3]`."""
+        """Merges the features of both paths, each `[B, h, w, 2 * width]`, to `[B, 4h, 4w, 3]`."""
         merged = tf.concat([convolution, run(self.attention_tail, attention)], axis=-1)
         return self.decoder(merged)
 
     @property
     def merge_reach(self) -> int:
-        """How many features to each side of a pixel's own `merge` computes it from."""
+        """Receptive-field radius of `merge`, in features."""
         return reach(self.attention_tail, self.decoder.reach)
 
     @property
     def convolution_reach(self) -> int:
-        """How many pixels to each side of a feature's own the convolution path computes it from."""
+        """Receptive-field radius of the convolution path, in pixels."""
         return reach([*self.convolution_encoder, *self.dilated])
 
     @property
     def attention_encoder_reach(self) -> int:
-        """How many pixels to each side of a feature's own its encoder computes it from."""
+        """Receptive-field radius of the attention encoder, in pixels."""
         return reach(self.attention_encoder)

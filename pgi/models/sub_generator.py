@@ -1,10 +1,10 @@
-"""One level of the pyramid, G_n: a DeepFillv2 generator with a place for the level below.
+"""One level of the pyramid, G_n: a DeepFillv2 generator that takes the result of the level below.
 
     masked image, mask -> coarse network -> coarse + upsampled lower result (eq. 3)
         -> pasted into the image -> refine network -> pasted into the image
 
-The paper fuses images, before the refine network. Table 4 compares that with feeding only one of
-the refine network's two paths and with fusing features; all of these are options here.
+The paper fuses images, before the refine network. Table 4 compares that with fusing for only one of
+the refine network's two paths and with fusing features. All of these are options here.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pgi.rules import check_fusion
 
 
 class SubGeneratorOutput(NamedTuple):
-    """What a level makes, and what the level above may fuse.
+    """Results of a level, and the features that the level above may fuse.
 
     Attributes:
-        coarse: `[B, H, W, 3]` in (-1, 1), raw result of the coarse network; the upsampled lower
-            result where the coarse network is dropped.
+        coarse: `[B, H, W, 3]` in (-1, 1), raw result of the coarse network; without a coarse
+            network, the upsampled result of the level below.
         refined: `[B, H, W, 3]` in (-1, 1), raw result of the refine network.
         completed: `[B, H, W, 3]` in [-1, 1], `refined` in the hole and the image elsewhere.
-        coarse_features: `[B, H/4, W/4, 2 * width]`; None where the coarse network is dropped.
+        coarse_features: `[B, H/4, W/4, 2 * width]`; None without a coarse network.
         refine_features: the two paths' `[B, H/4, W/4, 2 * width]`.
     """
 
@@ -42,7 +42,7 @@ class SubGeneratorOutput(NamedTuple):
 
 
 class SubGenerator(keras.layers.Layer):
-    """DeepFillv2 generator of one level, fused with the level below.
+    """Sub-generator of one level: a DeepFillv2 generator, fused with the level below (eqs. 1 to 3).
 
     Called as `output = sub_generator(masked_image, mask, lower=None)`: `masked_image`
     `[B, H, W, 3]` in [-1, 1], whose pixels under the mask change nothing; `mask`
@@ -52,13 +52,13 @@ class SubGenerator(keras.layers.Layer):
     Args:
         width: filters of the first gated convolutions, a multiple of 4.
         dilation_rates: of the coarse network and of the refine network's convolution path.
-        fusion: one of `pgi.rules.FUSIONS`; how `lower` comes in. "image": its completed image is
-            added to the coarse result (eq. 3). "image_attention", "image_convolution": the same for
-            one path of the refine network, the other sees the coarse result alone.
-            "feature_coarse", "feature_refine": its features are added to this level's. "none": not
-            at all.
-        drop_coarse: no coarse network (section 3.1.2): the upsampled lower result takes the place
-            of the sum. Needs a level below and fusion "image".
+        fusion: one of `pgi.rules.FUSIONS` (Table 4). "image": the completed image of the level
+            below is added to the coarse result (equation 3). "image_attention",
+            "image_convolution": the same for one path of the refine network; the other path gets
+            the coarse result alone. "feature_coarse", "feature_refine": features of the level below
+            are added to this level's. "none": no fusion.
+        drop_coarse: no coarse network (section 3.1.2); the upsampled result of the level below
+            replaces the sum. Needs a level below and fusion "image".
         kernel_initializer: "glorot_uniform" or "gated_he".
         convolution_dtype: of the gated convolutions, see `GatedConv2D`.
         attention_max_bytes: `max_bytes` of `contextual_attention`.
@@ -66,9 +66,7 @@ class SubGenerator(keras.layers.Layer):
 
     Raises:
         ValueError: an argument breaks its rule, H or W is no multiple of 8, or `lower` is missing
-            where the coarse network is dropped.
-
-    Source: sections 3.1.1 to 3.1.3, equations 1 to 3, Table 4, [29]. Departs from it: nothing.
+            but there is no coarse network.
     """
 
     def __init__(
@@ -112,7 +110,7 @@ class SubGenerator(keras.layers.Layer):
     def refine_inputs(
         self, image: tf.Tensor, mask: tf.Tensor, coarse: tf.Tensor, fused: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What the refine network's convolution path and its attention path see, pasted."""
+        """Completed inputs of the refine network's convolution path and of its attention path."""
         pasted_coarse, pasted_fused = complete(image, coarse, mask), complete(image, fused, mask)
         return (
             pasted_coarse if self.fusion == "image_attention" else pasted_fused,
@@ -122,7 +120,7 @@ class SubGenerator(keras.layers.Layer):
     def _first_stage(
         self, image: tf.Tensor, mask: tf.Tensor, lower: SubGeneratorOutput | None
     ) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor]:
-        """The coarse result, its features, and the sum of equation 3."""
+        """Coarse result, coarse features, and the sum of equation 3."""
         upsampled = None
         if lower is not None and self.fusion.startswith("image"):
             upsampled = double_bilinear(lower.completed)
@@ -134,7 +132,7 @@ class SubGenerator(keras.layers.Layer):
         return coarse, features, coarse if upsampled is None else coarse + upsampled
 
     def _lower_features(self, fusion: str, lower: SubGeneratorOutput | None) -> Any:
-        """The level below's features, doubled in height and width, where `fusion` is in force."""
+        """Features of the level below, doubled in height and width, if `fusion` is this level's."""
         if lower is None or self.fusion != fusion:
             return None
         features = lower.coarse_features if fusion == "feature_coarse" else lower.refine_features

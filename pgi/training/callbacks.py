@@ -1,4 +1,4 @@
-"""What happens beside the steps of training: the bar, the watch over the losses, the snapshots."""
+"""Keras callbacks of the training: progress bar, stopping, warnings, snapshots."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from absl import logging
 from tensorflow import keras
 
 from pgi import images, sheets
+from pgi.arrays import UInt8Array
 from pgi.errors import NonFiniteLossError
 from pgi.layers.resize import double_nearest
 from pgi.training.checkpoints import BEST_BY, Checkpoints
@@ -36,10 +37,10 @@ class OnceASecond:
 
 
 class TensorLogs(keras.callbacks.Callback):
-    """Takes its logs as tensors.
+    """Callback that takes logs as tensors.
 
-    Unless all callbacks do, Keras turns the logs into numbers at every step, which makes the host
-    wait for the device.
+    Unless all callbacks do, Keras converts the logs to numbers at every step, and the host waits
+    for the device.
     """
 
     def __init__(self) -> None:
@@ -48,7 +49,7 @@ class TensorLogs(keras.callbacks.Callback):
 
 
 class TotalSteps(TensorLogs):
-    """Stops once the sub-generators were updated so many times, over all runs."""
+    """Stops training after a number of steps, counted over all sittings."""
 
     def __init__(self, steps: int) -> None:
         super().__init__()
@@ -58,13 +59,15 @@ class TotalSteps(TensorLogs):
         self.taken = self.model.step
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self.taken += 1  # Asking the model would wait for the device.
+        self.taken += 1  # Reading the model's counter would wait for the device.
         if self.taken >= self.steps:
             self.model.stop_training = True
 
 
 class TimeLimit(tfa.callbacks.TimeStopping):
-    """TFA's, which ends a run with the first snapshot after its time, for any number of seconds.
+    """Stops training at the first snapshot after a time.
+
+    TFA's constructor accepts whole seconds only.
 
     Args:
         seconds: positive; may be infinite.
@@ -77,10 +80,10 @@ class TimeLimit(tfa.callbacks.TimeStopping):
 
 
 class StopOnNonFinite(TensorLogs):
-    """Ends the run at a loss or weight that is no finite number, before it is saved.
+    """Stops training at a loss or weight that is not finite, before a snapshot.
 
-    Losses are looked at once a second and before a snapshot. They are those from before a step's
-    update, so the weights are looked at before a snapshot too.
+    Losses are checked once a second and before a snapshot. They are computed before a step's
+    update, so weights are checked before a snapshot too.
 
     Raises:
         NonFiniteLossError: names the step, the level and the term.
@@ -104,7 +107,7 @@ class StopOnNonFinite(TensorLogs):
                     self._stop(f"level_{level}'s {kind} has weights that are not finite")
 
     def _check(self, logs: Logs | None) -> None:
-        # These are means since the last snapshot, and no mean gets rid of a NaN.
+        # The logs are means since the last snapshot, in which a NaN persists.
         for name, value in (logs or {}).items():
             if not math.isfinite(value):
                 self._stop(f"{name} is {float(value)}")
@@ -121,14 +124,14 @@ class StopOnNonFinite(TensorLogs):
 
 
 class WarnOfGrowth(TensorLogs):
-    """Warns, once, when the gradient of a coarse or refine network has grown a hundredfold.
+    """Warns once if the gradient norm of a coarse or refine network has grown a hundredfold.
 
-    Looks at the mean norms since the last snapshot, once a second and at a snapshot. A network's is
-    held against the smallest seen of it. It must also be three times the smallest seen of the whole
-    gradient: some networks begin with next to none.
+    Checks the mean norms since the last snapshot, once a second and at a snapshot, against the
+    smallest mean of the same network so far. The norm must also be three times the smallest norm of
+    the whole gradient, because some networks begin with almost none.
 
     Args:
-        run: whose metrics tell of earlier snapshots.
+        run: its metrics hold the norms of earlier snapshots.
     """
 
     OWN, WHOLE = 100, 3
@@ -165,7 +168,7 @@ class WarnOfGrowth(TensorLogs):
                 )
 
     def _remember(self, logs: Logs) -> Logs:
-        """The gradient norms among the values, of which the smallest are kept."""
+        """The gradient norms among the logs; updates the smallest ones."""
         norms = {n: float(x) for n, x in logs.items() if n.endswith("/gradient_norm")}
         for name, norm in norms.items():
             self._least[name] = min(norm, self._least.get(name, math.inf))
@@ -173,13 +176,13 @@ class WarnOfGrowth(TensorLogs):
 
 
 class ProgressBar(tfa.callbacks.TQDMProgressBar):
-    """TFA's bar over a whole stage instead of one an epoch; shows rate, losses and time left.
+    """TFA's progress bar over a whole stage; shows rate, losses, gradient norm and time left.
 
     Args:
-        first_step: where this run takes up.
-        steps: where it ends at the latest.
-        seconds: after how long it ends at the latest; may be infinite.
-        label: what stands before the bar.
+        first_step: first step of this sitting.
+        steps: last step.
+        seconds: time limit; may be infinite.
+        label: text before the bar.
     """
 
     SHOWN: ClassVar = {
@@ -214,18 +217,18 @@ class ProgressBar(tfa.callbacks.TQDMProgressBar):
         bar.update(min(done, 1.0) - bar.n)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Nothing: the bar counts no epochs."""
+        """Does nothing: the bar does not count epochs."""
 
 
 class Snapshot(TensorLogs):
-    """At the end of an epoch: metrics, a sample picture, and then the checkpoints.
+    """Writes metrics, a sample picture and the checkpoints at the end of an epoch.
 
-    The latest checkpoint is saved last, so a run that was killed before it repeats the steps and
-    writes these files again.
+    The checkpoint is saved last, so a run killed earlier repeats the steps and rewrites these
+    files.
 
     Args:
-        run: where it all goes.
-        checkpoints: saves them.
+        run: the run folder.
+        checkpoints: saves the checkpoints.
         pictures: pyramids of a few validation images and of their masks, coarsest first.
     """
 
@@ -259,16 +262,16 @@ def _metric_name(name: str) -> str:
 
 def sample_sheet(
     model: keras.Model, pyramid: Sequence[tf.Tensor], masks: Sequence[tf.Tensor]
-) -> np.ndarray:
-    """One row an image: masked, each level's result, truth.
+) -> UInt8Array:
+    """Contact sheet with one row per image: masked, each level's result, truth.
 
     Args:
-        model: a `PyramidGenerator`, compiled; levels that are not trained yet are left out.
+        model: a compiled `PyramidGenerator`; untrained levels are left out.
         pyramid: images of each level, `[B, H, W, 3]` in [-1, 1], coarsest first.
         masks: masks of each level, `[B, H, W, 1]`, 1 = hole.
 
     Returns:
-        `[H', W', 3]` uint8, with a line of captions above.
+        `[H', W', 3]` uint8, with captions above the columns.
     """
     outputs = model.predict_on_batch((tuple(pyramid[: model.top]), tuple(masks[: model.top])))
     columns = {"masked": images.complete(pyramid[-1], tf.ones_like(pyramid[-1]), masks[-1])}

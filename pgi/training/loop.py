@@ -1,4 +1,4 @@
-"""Trains an experiment: devices, data, model, and a run folder that the same call continues.
+"""Trains an experiment: devices, data, model, and a run folder that the same call resumes.
 
 A checkpoint holds the step, both optimisers, the moving average, and every network with its
 spectral vectors. Stage and place in the data follow from the step (see `pgi.training.stages` and
@@ -36,14 +36,14 @@ def train(
     workdir: str | Path,
     strategy: tf.distribute.Strategy | None = None,
 ) -> dict[str, float]:
-    """Trains until the config's steps or minutes are over; continues a run that the folder holds.
+    """Trains until the config's steps or minutes are over; resumes a run that the folder holds.
 
     Args:
         config: of the experiment.
         train_source: photographs to learn from.
         validation_source: photographs held out.
         workdir: the run folder, new or of the same config.
-        strategy: over which devices; None for `default_strategy`.
+        strategy: the devices; None for `default_strategy`.
 
     Returns:
         The last snapshot's metrics: `step`, `train/...` and `validation/...`.
@@ -54,13 +54,10 @@ def train(
         RunFolderError: the folder belongs to another run.
         NonFiniteLossError: a loss diverged; the last good checkpoint is kept.
     """
-    shared = [
-        *(("batch_size", stage.batch_size) for stage in stages(config)),
-        ("validation_images", config.data.validation_images),
-    ]
-    strategy = strategy or default_strategy(math.gcd(*(count for _, count in shared)))
+    counts = _shared_counts(config)
+    strategy = strategy or default_strategy(math.gcd(*(count for _, count in counts)))
     replicas = strategy.num_replicas_in_sync
-    for name, count in shared:
+    for name, count in counts:
         check(name, f"a multiple of {replicas} replicas", count % replicas == 0, count)
     run = RunFolder(workdir)
     newest = run.newest_checkpoint()
@@ -86,19 +83,17 @@ def train(
             continue
         if model.step < stage.first_step or seconds <= 0:
             break  # The time is over.
+        first = stage.sample(model.step)
+        crops = _crops(config, train_source, config.train.seed, stage.batch_size, first)
+        feed = pipeline.feed(crops, build, strategy)
         with strategy.scope():
-            compile_model(model, config, stage, build if replicas > 1 else None)
+            compile_model(model, config, stage, feed.preprocess)
         if newest and model.step > stage.first_step:
             checkpoints.restore(checkpoints.optimizers(model), newest)
         elif stage.first_step and config.train.level_start == "below":
             initial_weights.start_from_below(model, stage.levels[-1])
-        training = _crops(
-            config, train_source, config.train.seed, stage.batch_size, stage.sample(model.step)
-        )
-        if replicas == 1:
-            training = pipeline.apply_on(training, build, _only_gpu())
         model.fit(
-            training,
+            feed.dataset,
             initial_epoch=model.step // config.train.snapshot_steps,
             epochs=config.train.steps,
             steps_per_epoch=config.train.snapshot_steps,
@@ -117,8 +112,14 @@ def train(
     return run.read_metrics()[-1]
 
 
+def _shared_counts(config: ExperimentConfig) -> list[tuple[str, int]]:
+    """Names and numbers of what the replicas share evenly."""
+    batches = [("batch_size", stage.batch_size) for stage in stages(config)]
+    return [*batches, ("validation_images", config.data.validation_images)]
+
+
 def default_strategy(examples: int) -> tf.distribute.Strategy:
-    """As many GPUs of this machine as can share so many examples evenly, else the one device."""
+    """As many local GPUs as can share `examples` evenly, or the default device."""
     gpus = [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
     count = max(n for n in range(1, max(len(gpus), 1) + 1) if examples % n == 0)
     if count == 1:
@@ -190,20 +191,16 @@ def _crops(
 
 
 def validation_examples(config: ExperimentConfig, source: ImageSource) -> pipeline.Pyramids:
-    """The fixed validation images and masks, all in one batch: they are few, and made once."""
+    """The fixed validation images and masks, in one batch."""
     seed, count = pipeline.VALIDATION_SEED, config.data.validation_images
     crops = _crops(config, source, seed, batch_size=count, count=count)
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, seed)
-    return next(iter(pipeline.apply_on(crops, build, device=None)))
+    pyramids, masks = next(iter(pipeline.apply_on(crops, build, device=None)))
+    return pyramids, masks
 
 
 def _label(config: ExperimentConfig, stage: Stage) -> str:
-    """Which levels a stage trains, where it is not all of them."""
+    """The levels that a stage trains, if not all of them, for the progress bar."""
     if len(stage.levels) == len(config.model.levels):
         return ""
     return f"level {' + '.join(map(str, stage.levels))}: "
-
-
-def _only_gpu() -> str | None:
-    gpus = tf.config.list_logical_devices("GPU")
-    return gpus[0].name if gpus else None

@@ -1,23 +1,24 @@
-"""From image files to the pyramids that a training step eats.
+"""From image files to the pyramids that a training step takes.
 
-    sample number -> file (a shuffled order that is computed, not stored) -> crop       host, uint8
-        -> batch -> masks from (seed, sample number) -> pyramids in [-1, 1]             accelerator
+    sample number -> file (from a shuffled order) -> crop           on the host, uint8
+        -> batch -> masks from (seed, sample number) -> pyramids    on the accelerator, [-1, 1]
 
-Everything about a sample follows from the seed and its number: which photograph, which crop, which
-mask. So a run is continued by starting at another number, at no cost and exactly, and neither the
-number of threads nor that of devices changes what it sees, but for the rounding of floats.
+The seed and the sample's number decide everything about a sample: photograph, crop and mask. So a
+resumed run starts at another number, at no cost and exactly, and the number of threads and devices
+changes nothing that a run sees, float rounding aside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.data.experimental.ops.prefetching_ops import map_on_gpu
 
 from pgi import images, masks
+from pgi.arrays import UInt8Array
 from pgi.config import MaskConfig
 from pgi.images import resize
 from pgi.opencv import cv2
@@ -48,25 +49,25 @@ def crops(
     """Batches of crops and their sample numbers, on the host.
 
     Args:
-        source: of photographs.
+        source: photographs.
         size: side of the crops in pixels.
-        crop: "random" cuts the size out of the photograph (enlarged first if it is smaller),
-            "resize" makes the whole photograph that size, "random_resized" cuts a square of random
-            side, at least the size, and resizes it.
-        batch_size: samples a batch.
-        seed: of order, crops and flips.
+        crop: "random" cuts a square of that size out of the photograph, which is enlarged first if
+            it is smaller; "resize" resizes the whole photograph; "random_resized" cuts a square of
+            random side, at least `size`, and resizes it.
+        batch_size: samples in a batch.
+        seed: of order, crops and augmentation.
         flip: mirrors each crop left to right at random.
         rotate: turns each crop by 0, 90, 180 or 270 degrees at random.
-        colour_jitter: changes each crop's colours at random, see `jitter_colours`; 0 for none.
-        first: number of the first sample; a run that is continued starts at step * batch_size.
-        count: number of samples, the last batch may then be smaller; None for no end.
-        shuffle: a new order every time round, or always that of the source.
+        colour_jitter: strength of random colour changes, see `jitter_colours`; 0 for none.
+        first: number of the first sample, where a resumed run continues.
+        count: number of samples; the last batch may be smaller. None for an endless dataset.
+        shuffle: a new order in every epoch; False for the source's own order.
 
     Returns:
         Dataset of `(images, numbers)`: `[B, size, size, 3]` uint8 and `[B]` int64.
     """
 
-    def load(number: np.int64, file: np.int64) -> np.ndarray:
+    def load(number: np.int64, file: np.int64) -> UInt8Array:
         rng = np.random.default_rng([seed, int(number)])
         image = _cut(source.read(int(file)), size, crop, rng)
         if flip and rng.integers(2):
@@ -88,15 +89,15 @@ def crops(
 
 
 def _file_number(number: tf.Tensor, files: int, seed: int, shuffle: bool) -> tf.Tensor:
-    """Which file sample `number` comes from: position `number % files` of that round's order."""
-    position, turn = number % files, number // files
+    """The file of sample `number`: position `number % files` in the order of its epoch."""
+    position, epoch = number % files, number // files
     if not shuffle:
         return position
-    # An order of millions need not be stored or computed to know one place of it. Of each of its
-    # seeds the shuffle takes but a few bits (8 for few files), so these must depend on all of ours.
+    # RandomIndexShuffle computes one place of an order without the others, for millions of files.
+    # It uses only a few bits of each of its seeds (8 for few files), so they are mixed first.
     seeds = tf.random.stateless_uniform(
         [3],
-        tf.stack([tf.constant(seed, tf.int64), turn]),
+        tf.stack([tf.constant(seed, tf.int64), epoch]),
         minval=None,
         maxval=None,
         dtype=tf.uint32,
@@ -106,7 +107,7 @@ def _file_number(number: tf.Tensor, files: int, seed: int, shuffle: bool) -> tf.
     return tf.raw_ops.RandomIndexShuffle(index=position, seed=seeds, max_index=last)
 
 
-def _cut(image: np.ndarray, size: int, crop: str, rng: np.random.Generator) -> np.ndarray:
+def _cut(image: UInt8Array, size: int, crop: str, rng: np.random.Generator) -> UInt8Array:
     if crop == "resize":
         return resize(image, size, size)
     short = min(image.shape[:2])
@@ -118,39 +119,37 @@ def _cut(image: np.ndarray, size: int, crop: str, rng: np.random.Generator) -> n
     return resize(image[top : top + side, left : left + side], size, size)
 
 
-def jitter_colours(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def jitter_colours(image: UInt8Array, strength: float, rng: np.random.Generator) -> UInt8Array:
     """Changes contrast, brightness, saturation and white balance at random.
 
     Args:
         image: uint8 `[H, W, 3]`.
-        strength: s, in (0, 1]. Contrast and saturation are multiplied by factors in [1 - s, 1 + s]
-            and each channel by one in [1 - s / 2, 1 + s / 2]; up to s / 2 of the full range is
-            added or taken away.
-        rng: of the choice.
+        strength: s, in (0, 1]. Contrast and saturation are scaled by factors in [1 - s, 1 + s],
+            each channel by a factor in [1 - s / 2, 1 + s / 2]; brightness is shifted by at most
+            s / 2 of the full range.
+        rng: source of the random factors.
     """
     contrast, saturation = rng.uniform(1 - strength, 1 + strength, 2)
     shift = 255 * rng.uniform(-strength / 2, strength / 2)
     gains = rng.uniform(1 - strength / 2, 1 + strength / 2, 3)
-    # As one affine map of the colours: about the image's mean, then about each pixel's grey.
+    # One affine map of the colours: contrast about the image's mean, saturation about grey.
     matrix = contrast * (saturation * np.eye(3) + (1 - saturation) / 3)
     offset = (1 - contrast) * image.mean() + shift
     affine = gains[:, None] * np.column_stack([matrix, np.full(3, offset)])
-    return cv2.transform(np.ascontiguousarray(image), affine)
+    return np.asarray(cv2.transform(np.ascontiguousarray(image), affine), np.uint8)
 
 
 def pyramid_builder(levels: int, mask: MaskConfig, seed: int) -> Builder:
-    """The stage that turns a batch of crops into what a training step eats.
+    """The function that draws a batch's masks and halves images and masks (sections 3.1.1, 4).
 
     Args:
         levels: number of levels.
-        mask: what holes to draw.
+        mask: shape of the holes.
         seed: of the masks; sample `n` has the mask of the stateless seed `(seed, n)`.
 
     Returns:
         A function of `(images, numbers)`, `[B, S, S, 3]` uint8 and `[B]` int64, that returns the
         pyramids of images in [-1, 1] and of masks, coarsest level first.
-
-    Source: sections 3.1.1 and 4. Departs from it: nothing.
     """
 
     def build(crops: tf.Tensor, numbers: tf.Tensor) -> Pyramids:
@@ -169,10 +168,41 @@ def pyramid_builder(levels: int, mask: MaskConfig, seed: int) -> Builder:
     return build
 
 
+class Feed(NamedTuple):
+    """What `fit` takes.
+
+    Attributes:
+        dataset: endless batches.
+        preprocess: what `train_step` applies to each replica's batch to get pyramids; None if the
+            batches are pyramids.
+    """
+
+    dataset: tf.data.Dataset
+    preprocess: Builder | None
+
+
+def feed(crops: tf.data.Dataset, build: Builder, strategy: tf.distribute.Strategy) -> Feed:
+    """Training batches for the devices of a strategy.
+
+    On a single device, the pyramids are built there as a stage of the dataset, while the step
+    before is computed. A dataset that lies on a device cannot be split over replicas, so for
+    several each replica builds its own at the start of its step.
+
+    Args:
+        crops: batches of crops and their sample numbers, on the host.
+        build: see `pyramid_builder`.
+        strategy: of the training.
+    """
+    if strategy.num_replicas_in_sync > 1:
+        return Feed(crops, build)
+    gpus = tf.config.list_logical_devices("GPU")
+    return Feed(apply_on(crops, build, gpus[0].name if gpus else None), None)
+
+
 def apply_on(
     dataset: tf.data.Dataset, function: Callable[..., Any], device: str | None
 ) -> tf.data.Dataset:
-    """Applies a function to a dataset's elements, as a stage of it that runs on a device.
+    """Applies a function to a dataset's elements, as a stage that runs on a device.
 
     Args:
         dataset: on the host.
@@ -180,14 +210,14 @@ def apply_on(
         device: name of the accelerator, such as "/gpu:0"; None for the host.
 
     Returns:
-        A dataset on that device. It must be iterated as it is, not distributed over replicas.
+        A dataset on that device. It can be iterated, but not distributed over replicas.
     """
     if device is None:
         mapped = dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return mapped.prefetch(tf.data.AUTOTUNE)
     copied = dataset.apply(tf.data.experimental.copy_to_device(device))
     with tf.device(device):
-        # tf.data keeps a kernel of its own for GPUs, and `map` does not choose it.
+        # `map` does not choose the kernel that tf.data has for GPUs.
         if tf.DeviceSpec.from_string(device).device_type == "GPU":
             return copied.apply(map_on_gpu(function))
         return copied.map(function)

@@ -1,8 +1,8 @@
-"""Stages of a training: which levels learn, at which steps, batch size and learning rate.
+"""Stages of a training: levels, steps, batch size and learning rate.
 
 A joint training has one stage. "layerwise" and "bottom_up" have one per level; each begins with
-fresh optimisers, so that Adam's bias correction fits its empty moments. (With the clock of an
-earlier stage, its first updates would be 15 to 18 times the learning rate.)
+fresh optimisers, so that Adam's bias correction matches its empty moments. (With the step counter
+of an earlier stage, its first updates would be 15 to 18 times the learning rate.)
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class Stage(NamedTuple):
 
     Attributes:
         levels: the trained levels, coarsest first.
-        first_step: steps taken before it.
-        last_step: steps taken after it.
+        first_step: number of steps before the stage.
+        last_step: number of steps after the stage.
         batch_size: of all replicas together.
-        first_sample: samples seen before it.
-        since: for each trained level, the step at which it began to be trained.
+        first_sample: number of samples before the stage.
+        since: for each trained level, the step at which its training began.
     """
 
     levels: tuple[int, ...]
@@ -40,7 +40,7 @@ class Stage(NamedTuple):
 
 
 def stages(config: ExperimentConfig) -> list[Stage]:
-    """The stages of a training, in order; a stage may be empty if there are fewer steps."""
+    """The stages of a training, in order; with few steps, a stage may be empty."""
     levels, train = range(len(config.model.levels)), config.train
     if train.schedule == "joint":
         zeros = (0,) * len(levels)
@@ -66,15 +66,15 @@ def stages(config: ExperimentConfig) -> list[Stage]:
 
 
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate of a stage, by the optimiser's own count of its steps.
+    """Learning rate of a stage, as a function of the optimiser's own step.
 
-    Step n of a stage, from 0, has at most (n + 1) / (warm-up steps + 1) of the rate. The cosine
-    falls to 0 over all steps of a training, in which the lowest levels learn throughout, but under
-    "layerwise", where every level has a stage of its own, over those of each stage.
+    Warm-up: step n of a stage, from 0, has at most (n + 1) / (warm-up steps + 1) of the rate. The
+    cosine falls to 0 over the whole training, in which the lowest levels learn throughout; under
+    "layerwise", where each level learns in its own stage only, over each stage.
 
     Args:
-        train: the schedule.
-        stage: of it.
+        train: rate and schedule.
+        stage: the stage.
     """
 
     def __init__(self, train: TrainConfig, stage: Stage) -> None:

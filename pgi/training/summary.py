@@ -1,4 +1,4 @@
-"""A model's shapes and sizes, level by level, without running it."""
+"""Table of a model's output shapes and parameters."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pgi.models import PyramidGenerator
 
 
 def parameters(network: keras.layers.Layer) -> int:
-    """How many numbers of a built network are trained."""
+    """Number of trainable parameters of a built network."""
     return sum(variable.shape.num_elements() for variable in network.trainable_variables)
 
 
 def summarize(model: PyramidGenerator, batch_size: int) -> str:
     """A table of output shapes and trainable parameters, per level and network.
 
-    The shapes are read off a traced graph at the training sizes: nothing is computed.
+    The shapes come from a graph traced at the training sizes; nothing is computed.
 
     Args:
         model: built.
