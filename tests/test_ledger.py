@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-STATUSES = ("stated", "from [29]", "inferred", "our choice")
+STATUSES = ("stated", "from DeepFillv2", "inferred", "our choice")
 
 
 def rows() -> list[dict[str, str]]:
