@@ -1,14 +1,14 @@
-# Every target that needs .venv depends on its stamp, so the environment makes itself.
+# Every target that needs .venv depends on its stamp, so the environment is made when it is needed.
 # All paths are relative: make cannot depend on a path with a space, and a clone may lie
 # under one.
 
-# Evaluation and ablation have defaults of their own, unless the user names a dataset.
+# Evaluation and ablation have their own default dataset.
 GIVEN_DATASET := $(DATASET)
 export GIVEN_DATASET RUN PROTOCOL SCALE SEEDS OUTPUT FORMAT
-# `make ablation layers fusion`: goals that only say what to compare.
+# `make ablation layers fusion`: these goals only name what to compare.
 GROUPS = layers fusion dilation further
 
-# What the paper trains on is trained as the paper does it.
+# The paper's datasets are trained with the paper's configuration.
 ifeq ($(DATASET),places2)
 CONFIG ?= experiments/configs/places2.py
 else ifeq ($(DATASET),places2/challenge_large)
@@ -17,18 +17,18 @@ else ifeq ($(DATASET),celeba_hq)
 CONFIG ?= experiments/configs/celeba_hq.py
 endif
 CONFIG ?= experiments/configs/small.py
-# Any other config has a dataset of its own, which holds unless the user says otherwise.
+# Any other config names its own dataset, which DATASET overrides.
 ifeq ($(CONFIG),experiments/configs/small.py)
 DATASET ?= samples
 endif
-# Read by the recipe from its environment, where no character of a path needs escaping.
+# Recipes read these from the environment, so that no character of a path needs escaping.
 export CONFIG DATASET STEPS MINUTES
 
 VENV_PYTHON = .venv/bin/python
 STAMP = .venv/.installed
 
-# Sets $python to the first fitting interpreter, or says why there is none. Candidates are
-# run, not only looked up: the shim of a version manager can exist and still not run.
+# Sets $python to the first suitable interpreter, or prints why there is none. Candidates are
+# run, because the shim of a version manager can exist and still fail.
 FIND_PYTHON = \
 	python=; tried=; \
 	for candidate in $(if $(PYTHON),"$(PYTHON)",python3.11 python3.10 python3); do \
@@ -52,7 +52,7 @@ FIND_PYTHON = \
 	  exit 1; \
 	fi
 
-# What `make train` leaves.
+# The run folder that `make train` makes.
 TRAINED = $${RUN:-runs/small_samples}
 
 .PHONY: help venv train ablation $(GROUPS) evaluate export demo data check-data benchmark lint format type test lock clean
@@ -60,47 +60,47 @@ TRAINED = $${RUN:-runs/small_samples}
 help:
 	@echo 'make train   train, by default about 5 minutes on the sample photographs:'
 	@echo '             [DATASET=samples] [STEPS=...] [CONFIG=experiments/configs/small.py] [ARGS=...]'
-	@echo '             MINUTES=... stops sooner; the same command then goes on'
+	@echo '             MINUTES=... stops early; the same command continues the run'
 	@echo "             DATASET='folder:/my photographs' trains on the images of a folder;"
-	@echo '             DATASET=photos, places2, celeba_hq, div2k, flist:FILE, tfds:NAME: see README'
+	@echo '             DATASET=photos, places2, celeba_hq, div2k, flist:FILE, tfds:NAME: docs/DATA.md'
 	@echo 'make ablation [layers] [fusion] [dilation] [further]'
-	@echo '             train and compare variants of the paper, by default all, about 25 minutes:'
+	@echo '             train and compare variants of the paper, by default all: about 25 minutes'
 	@echo '             [SCALE=tiny|small|paper] [SEEDS=1] [DATASET=...] [ARGS=--variant=pg]'
 	@echo 'make evaluate RUN=runs/small_samples'
-	@echo '             tables and figures of models, baselines and others'\'' results on the same'
+	@echo '             compare models, baselines and others'\'' results on the same'
 	@echo '             crops and masks: [DATASET=...] [PROTOCOL=paper|standard|raw|hole] [ARGS=...]'
 	@echo 'make export RUN=runs/small_samples'
-	@echo '             write it for TensorFlow Serving: [OUTPUT=export/small_samples]'
+	@echo '             export it for TensorFlow Serving: [OUTPUT=export/small_samples]'
 	@echo '             [FORMAT=saved_model|onnx|tflite] [ARGS=...]'
 	@echo 'make demo RUN=runs/small_samples'
-	@echo '             a page to try it on, at http://127.0.0.1:7860 [ARGS=--port=...]'
+	@echo '             try it in the browser, at http://127.0.0.1:7860 [ARGS=--port=...]'
 	@echo 'make data DATASET=photos'
 	@echo '             fetch and prepare a dataset [ARGS=--manual_dir=...]'
 	@echo 'make check-data DATASET=photos'
-	@echo '             count and read its images, draw a sheet of them with masks [ARGS=--most=...]'
+	@echo '             read all its images, draw a sheet of them with masks [ARGS=--most=...]'
 	@echo 'make benchmark'
 	@echo '             measure speed and memory, about half an hour [ARGS=attention|pyramid|hole|training|small|data|export]'
 	@echo 'make test    run the tests [PYTEST_ARGS=...]'
 	@echo 'make lint    check style and formatting'
 	@echo 'make type    check types'
 	@echo 'make format  format, and fix what can be fixed'
-	@echo 'make venv    only make .venv, which the targets above do by themselves [PYTHON=...]'
+	@echo 'make venv    only make .venv, as all commands above do: about 80 s, 3.2 GB [PYTHON=...]'
 	@echo 'make lock    write constraints.txt after a change of setup.cfg [LOCK_ARGS=--upgrade]'
 	@echo 'make clean   remove .venv and the caches'
 
 venv: $(STAMP)
 	@:
 
-# The stamp comes last, and an environment without one is made anew from nothing: one that
-# was interrupted half-way is never taken for finished.
+# The stamp is written last. An environment without it was interrupted and is made again from
+# scratch.
 $(STAMP): setup.cfg setup.py constraints.txt
 	@$(FIND_PYTHON); \
 	echo "Making .venv with $$python ($$version); the download takes a minute or two."; \
 	"$$python" -m venv --clear .venv || exit 1; \
 	if ! $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --use-pep517 \
 	    --constraint constraints.txt --editable '.[dev]'; then \
-	  echo 'The dependencies could not be installed, for the reason above. They come from the' >&2; \
-	  echo 'network: if it was down, run make again.' >&2; \
+	  echo 'The dependencies could not be installed; the reason is above. If the network was' >&2; \
+	  echo 'down, run make again.' >&2; \
 	  exit 1; \
 	fi
 	@touch $@
@@ -153,8 +153,8 @@ type: $(STAMP)
 test: $(STAMP)
 	$(VENV_PYTHON) -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
-# Apart from .venv, which is made from the file that this writes. Pins that still fit stay
-# as they are, unless LOCK_ARGS=--upgrade.
+# Uses its own environment, because .venv is made from the file that this writes. Pins that still
+# fit are kept, unless LOCK_ARGS=--upgrade.
 lock:
 	@$(FIND_PYTHON); \
 	"$$python" -m venv --clear build/lock

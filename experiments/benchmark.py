@@ -213,7 +213,7 @@ CASES: dict[str, Case] = {
     "input: read, decode, crop": benchmark_input.crops,
     "input: masks, pyramids": benchmark_input.pyramids,
     "input: all": benchmark_input.whole,
-    "input: a step that eats it": benchmark_input.step,
+    "input: a training step": benchmark_input.step,
 }
 # What the names of a group's cases begin with.
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -247,7 +247,7 @@ TARGETS = [
     Target("step 256, batch 4", "step 256, batch 4, literal, two passes", 0.75),
     Target("step 512, attention at once", "step 512, attention in tiles", 0.8),
     Target("export: fill 512, SavedModel", "export: fill 512, Python", 1.05),
-    Target("input: read, decode, crop", "input: a step that eats it", 1 / 5),
+    Target("input: read, decode, crop", "input: a training step", 1 / 5),
 ]
 
 
@@ -287,8 +287,9 @@ def _megabytes(name: str) -> float:
 def report(measured: dict[str, dict[str, Any]], machine: str) -> str:
     """The measurements as Markdown."""
     lines = [
-        f"Measured by `make benchmark` on {machine}. Full width ({_WIDTH}), float32, a centre hole",
-        "of 25 % unless said. Seconds: median; MB: growth of the process at its peak.",
+        f"Measured by `make benchmark` on {machine}.",
+        f"Full width ({_WIDTH}), float32, and a centre hole of 25 % unless the case says otherwise.",
+        "Seconds are the median; MB are the process's growth at its peak.",
         "",
         "| case | seconds | runs | MB |",
         "|---|---:|---:|---:|",
@@ -302,9 +303,12 @@ def report(measured: dict[str, dict[str, Any]], machine: str) -> str:
     if rates:
         lines += [
             "",
-            f"Of the input, batches of {batch} crops of 512. The step had run once before;",
+            f"Input: batches of {batch} crops of 512. The training step had run once before, so its",
+            "memory is not in the table.",
+            "",
+            "| | images/s |",
+            "|---|---:|",
         ]
-        lines += ["the memory that it takes is not above.", "", "| | images/s |", "|---|---:|"]
         lines += [f"| {name} | {rate:,.{2 * (rate < 10)}f} |" for name, rate in rates.items()]
     seconds = {name: x["seconds"] for name, x in measured.items()}
     if set(benchmark_small.CASES) <= set(seconds):

@@ -249,7 +249,7 @@ def test_the_command_line_of_tensorflow_runs_it(inpainter, exported, tmp_path):
 
 
 class StandIn(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Answers as TensorFlow Serving does, so far as the client in the README can tell."""
+    """Answers the client of docs/SERVING.md as TensorFlow Serving does."""
 
     def __init__(self, exported: Path) -> None:
         self.saved, self.name = tf.saved_model.load(str(exported)), exported.parent.name
@@ -264,9 +264,9 @@ class StandIn(prediction_service_pb2_grpc.PredictionServiceServicer):
         return response
 
 
-def test_the_readmes_client_gets_its_hole_filled(inpainter, exported, tmp_path, monkeypatch):
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    (client,) = (x for x in re.findall(r"```python\n(.*?)```", readme, re.S) if "grpc" in x)
+def test_the_documented_client_gets_its_hole_filled(inpainter, exported, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "SERVING.md").read_text()
+    (client,) = (x for x in re.findall(r"```python\n(.*?)```", page, re.S) if "grpc" in x)
     base = tmp_path / "small_samples"
     server = grpc.server(ThreadPoolExecutor(1))
     add = prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server
