@@ -288,7 +288,7 @@ def report(measured: dict[str, dict[str, Any]], machine: str) -> str:
     """The measurements as Markdown."""
     lines = [
         f"Measured by `make benchmark` on {machine}.",
-        f"Full width ({_WIDTH}), float32, and a centre hole of 25 % unless the case says otherwise.",
+        f"Full width ({_WIDTH}), float32, a centre hole of 25 %, unless the case says otherwise.",
         "Seconds are the median; MB are the process's growth at its peak.",
         "",
         "| case | seconds | runs | MB |",
@@ -303,8 +303,8 @@ def report(measured: dict[str, dict[str, Any]], machine: str) -> str:
     if rates:
         lines += [
             "",
-            f"Input: batches of {batch} crops of 512. The training step had run once before, so its",
-            "memory is not in the table.",
+            f"Input: batches of {batch} crops of 512. The training step had run once before; the",
+            "memory of that run is not in the table.",
             "",
             "| | images/s |",
             "|---|---:|",
