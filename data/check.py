@@ -1,14 +1,13 @@
-"""Tells whether a dataset is fit for training, before hours are spent on it.
+"""Checks whether a dataset is fit for training, before hours are spent on it.
 
     python -m data.check --dataset=folder:/photos --config=experiments/configs/paper_512.py
 
 Draws the first samples that this config would train on, then reads every image to its last pixel.
-Exit status: 0 all is readable, 1 something is not, 2 nothing could be checked, 130 interrupted.
+Exit status: 0 all are readable, 1 some are not, 2 nothing could be checked, 130 interrupted.
 """
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,15 +17,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import app, flags, logging
-from ml_collections import config_flags
+from absl import flags, logging
+from skimage.util import montage
+from tabulate import tabulate
 from tqdm import tqdm
 
 import data
-from data.datasets import KNOWN
+from data.names import KNOWN
+from experiments import program
+from pgi.arrays import AnyArray, BoolArray, UInt8Array
 from pgi.atomic import write_atomically
-from pgi.config import ExperimentConfig, from_dict, to_dict
-from pgi.errors import NoUsableImageError, RuleError
+from pgi.config import ExperimentConfig
 from pgi.opencv import cv2
 from pgi.rules import check
 from pgi.sheets import png
@@ -34,41 +35,49 @@ from pgi.training.reading import ImageSource
 
 ROWS, COLUMNS, CELL, MARGIN = 4, 6, 192, 2  # Of the sheet; sides in pixels.
 LISTED = 20
-# Turquoise stands out from skin, wood, leaves, night and sky; pinks drown in what is red.
+# Turquoise is rare in photographs, so that holes stand out.
 _TINT = np.array([0, 255, 200], np.uint8)
-_QUEUED = 256  # Reads that wait at once: a queue of millions would fill the memory.
+_QUEUED = 256  # Reads that are queued at once: a queue of millions would fill the memory.
 _CONFIG = Path(__file__).parents[1] / "experiments" / "configs" / "small.py"
 
 
 class Part(NamedTuple):
-    """The training or the validation images, once `read` of their `total` were read."""
+    """What was found in the training or the validation images.
+
+    Attributes:
+        name: "train" or "validation".
+        total: number of images.
+        read: how many of them were read.
+        sizes: int32 `[N, 2]`, width and height of each readable image, in pixels.
+        unreadable: reasons by key; also for images that `data.load` had already left out.
+    """
 
     name: str
     total: int
     read: int
-    sizes: np.ndarray  # [N, 2] int32: width and height of the readable ones, in pixels.
-    unreadable: dict[Any, str]  # Reasons by key; also of what `data.load` left out of the total.
+    sizes: AnyArray
+    unreadable: dict[Any, str]
 
 
 def check_dataset(name: str, config: ExperimentConfig, output: Path, most: int = 0) -> int:
-    """Writes a dataset's contact sheet, prints the rest, and returns the exit status, 0 or 1.
+    """Writes a dataset's contact sheet, prints a report, and returns the exit status, 0 or 1.
 
     Args:
-        name: as `data.load` takes it; the one in the config counts for nothing.
+        name: as `data.load` takes it; the dataset in the config is ignored.
         config: of the training to come.
-        output: where the sheet goes, a PNG; its folder is made.
+        output: the sheet's PNG file; its folder is created.
         most: how many images of each part are read, evenly spaced; 0 for all.
 
     Raises:
-        RuleError: the dataset is unknown, or the output is named otherwise.
-        NoUsableImageError: what was named is missing or holds no usable image.
+        RuleError: the dataset is unknown, or the output's suffix is not .png.
+        NoUsableImageError: the dataset is missing or has no usable image.
         OSError: the sheet cannot be written.
     """
     check("output", "named as a .png file", str(output).lower().endswith(".png"), str(output))
     sources = data.load(name)
-    # From here on, what is unreadable is listed at the end, and not warned of as well.
+    # Unreadable images are listed at the end, so the warnings would only repeat them.
     logging.set_verbosity(logging.ERROR)
-    # The sheet comes first: it takes seconds, and that it cannot be written shows now.
+    # The sheet comes first: it takes seconds, and if it cannot be written, that shows at once.
     output.parent.mkdir(parents=True, exist_ok=True)
     sheet = contact_sheet(training_samples(sources[0], config, ROWS * COLUMNS))
     write_atomically(output, png(sheet))
@@ -80,9 +89,9 @@ def check_dataset(name: str, config: ExperimentConfig, output: Path, most: int =
 
 def training_samples(
     source: ImageSource, config: ExperimentConfig, count: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """A run's first samples: crops of its highest level, `[S, S, 3]` uint8, and bool holes."""
-    from pgi import images  # Not above: TensorFlow takes seconds to import.
+) -> Iterator[tuple[UInt8Array, BoolArray]]:
+    """A run's first samples: crops `[S, S, 3]` at its highest level, and their holes `[S, S]`."""
+    from pgi import images  # TensorFlow takes seconds to import.
     from pgi.training import pipeline
 
     size, given = config.model.levels[-1], config.data
@@ -102,51 +111,60 @@ def training_samples(
         yield images.to_uint8(pyramid[-1])[0].numpy(), masks[-1][0, ..., 0].numpy() > 0.5
 
 
-def contact_sheet(samples: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Samples, a multiple of six, in rows of six with their holes: `[H, W, 3]` uint8."""
-    margin = [(MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)]
-    cells = [np.pad(_cell(*sample), margin, constant_values=255) for sample in samples]
-    return np.vstack([np.hstack(cells[n : n + COLUMNS]) for n in range(0, len(cells), COLUMNS)])
+def contact_sheet(samples: Iterable[tuple[UInt8Array, BoolArray]]) -> UInt8Array:
+    """Samples, a multiple of six, in rows of six with their holes tinted: `[H, W, 3]`."""
+    cells = np.stack([_cell(*sample) for sample in samples])
+    return montage(
+        cells,
+        fill=(255, 255, 255),
+        grid_shape=(len(cells) // COLUMNS, COLUMNS),
+        padding_width=MARGIN,
+        channel_axis=-1,
+    )
 
 
-def _cell(crop: np.ndarray, hole: np.ndarray) -> np.ndarray:
+def _cell(crop: UInt8Array, hole: BoolArray) -> UInt8Array:
     smoothly = cv2.INTER_AREA if len(crop) > CELL else cv2.INTER_CUBIC
-    cell = cv2.resize(crop, (CELL, CELL), interpolation=smoothly)
+    cell = cv2.resize(crop, (CELL, CELL), interpolation=smoothly).astype(np.uint8)
     inside = cv2.resize(hole.astype(np.uint8), (CELL, CELL), interpolation=cv2.INTER_NEAREST)
     outline = inside > cv2.erode(inside, np.ones([5, 5], np.uint8))
-    cell[inside > 0] = cell[inside > 0] * 0.6 + _TINT * 0.4  # What is hidden stays to be seen.
+    cell[inside > 0] = cell[inside > 0] * 0.6 + _TINT * 0.4  # The crop still shows through.
     cell[outline] = _TINT
     return cell
 
 
 def read(name: str, source: ImageSource, most: int = 0) -> Part:
-    """Reads all images of a part, or at most so many, with a progress bar on stderr."""
+    """Reads a part's images, all or at most `most`, with a progress bar on stderr."""
     total = len(source)
     count = min(most or total, total)
-    sizes, reasons = np.zeros([count, 2], np.int32), dict[int, str]()
+    sizes, failed = np.zeros([count, 2], np.int32), []
 
     def read_one(place: int) -> None:
         number = place * total // count
-        try:
-            sizes[place] = source.load(number).shape[1::-1]
-        except OSError as error:
-            reasons[number] = str(error)
+        image = source.try_read(number)
+        if image is None:
+            failed.append(number)
+        else:
+            sizes[place] = image.shape[1::-1]
 
-    interval = 0.1 if sys.stderr.isatty() else 60  # A file that collects messages: a line a minute.
+    interval = 0.1 if sys.stderr.isatty() else 60  # A log file gets one line a minute.
     with ThreadPoolExecutor() as pool:
         queues = (range(n, min(n + _QUEUED, count)) for n in range(0, count, _QUEUED))
-        # An interrupted map drops what is still queued.
+        # An interrupted `map` drops the reads that are still queued.
         done = chain.from_iterable(pool.map(read_one, queue) for queue in queues)
         for _ in tqdm(done, name, count, unit="image", mininterval=interval, maxinterval=60):
             pass
-    unreadable = {**source.skipped, **{source.key(n): reasons[n] for n in sorted(reasons)}}
-    return Part(name, total, count, sizes[sizes.any(axis=1)], unreadable)
+    # In the order of the images, not of the threads.
+    reasons = {key: source.skipped[key] for key in map(source.key, sorted(failed))}
+    left_out = {key: reason for key, reason in source.skipped.items() if key not in reasons}
+    return Part(name, total, count, sizes[sizes.any(axis=1)], {**left_out, **reasons})
 
 
 def report(parts: Sequence[Part], size: int, crop: str) -> Iterator[str]:
-    """Says what was found, line by line; size and crop are those of the training to come."""
+    """Lines about the parts; `size` and `crop` are those of the training to come."""
     sides = "width min / median / max", "height min / median / max"
-    rows = [("", "readable", "unreadable", *sides, f"short side < {size}")]
+    headers = ("", "readable", "unreadable", *sides, f"short side < {size}")
+    rows = []
     for name, _, _, sizes, unreadable in parts:
         width, height = (
             f"{side.min()} / {np.median(side):g} / {side.max()}" if side.size else "-"
@@ -155,9 +173,8 @@ def report(parts: Sequence[Part], size: int, crop: str) -> Iterator[str]:
         counts = (len(sizes), len(unreadable), (sizes.min(axis=1) < size).sum())
         readable, others, small = (f"{count:,}" for count in counts)
         rows.append((name, readable, others, width, height, small))
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    yield from ("  ".join(map(str.rjust, row, widths)) for row in rows)
-    yield f'Sides are in pixels; a short side < {size} will be enlarged (crop "{crop}").'
+    yield tabulate(rows, headers, "plain", stralign="right", disable_numparse=True)
+    yield f'Sides are in pixels; images with a short side < {size} are enlarged (crop "{crop}").'
     for name, total, count, *_ in parts:
         if count < total:
             yield f"Read {count:,} of {total:,} {name} images, evenly spaced (--most)."
@@ -169,41 +186,20 @@ def report(parts: Sequence[Part], size: int, crop: str) -> Iterator[str]:
 
 
 def main(argv: list[str]) -> int:
-    """Checks what the flags name; returns the exit status."""
-    logging.set_verbosity(logging.WARNING)  # TFDS tells much else, at length.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # The name of a file may be no text.
+    """Checks the dataset that the flags name; returns the exit status."""
+    program.no_arguments(argv)
     values = flags.FLAGS
-    stem = re.sub(r"\W+", "_", values.dataset).strip("_")[-60:]  # A name has at most 255 bytes.
+    stem = re.sub(r"\W+", "_", values.dataset).strip("_")[-60:]  # File names are short.
     output = Path(values.output or f"runs/check/{stem}.png")
-    try:
-        check("arguments", "flags", len(argv) == 1, " ".join(argv[1:]))
-        file = config_flags.get_config_filename(values["config"])
-        is_config = isinstance(values.config, ExperimentConfig)
-        check("config", "a file whose get_config() gives a config", is_config, file)
-        config = from_dict(to_dict(values.config))  # Anew: flags set fields without a check.
-        return check_dataset(values.dataset, config, output, values.most)
-    except (RuleError, NoUsableImageError, OSError) as error:
-        status, message = 2, f"error: {error}"
-    except KeyboardInterrupt:
-        status, message = 130, "interrupted"
-    # Not inside `except`, for the reason given in experiments/train.py.
-    print(message, file=sys.stderr)
-    return status
+    return check_dataset(values.dataset, program.read_config(), output, values.most)
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
-    # Defined only now: tests import this module beside other programs that have such flags.
-    flags.DEFINE_string("dataset", None, f"One of {KNOWN}.", required=True)
+def _define_flags() -> None:
+    program.define_config(_CONFIG)
+    flags.DEFINE_string("dataset", None, f"Required: one of {KNOWN}.", required=True)
     flags.DEFINE_integer("most", 0, "Images read of each part; 0: all.", lower_bound=0)
     flags.DEFINE_string("output", None, "Contact sheet; default runs/check/DATASET.png.")
-    try:
-        config_flags.DEFINE_config_file("config", str(_CONFIG), "Config of the training to come.")
-        return flags.FLAGS(argv)
-    except Exception as error:  # A config is a program, and may raise anything.
-        print(f"cannot read the flags: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse_flags)
+    program.run(main, _define_flags, "not all images were read")

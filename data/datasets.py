@@ -1,32 +1,31 @@
-"""What `DATASET` may be, and which photographs of it are held out for validation."""
+"""Datasets by name, each as photographs to train on and photographs for validation."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from data.hold_out import hold_out
+from data.names import KNOWN, name_in_tfds
 from data.samples import samples
 from pgi.errors import RuleError
 from pgi.training.reading import FileSource, ImageSource, find_images, listed_images
-
-PREPARED = ("photos", "places2", "celeba_hq", "div2k")
-KNOWN = f"samples, {', '.join(PREPARED)}, folder:PATH, flist:FILE, tfds:NAME"
 
 
 def load(name: str) -> tuple[ImageSource, ImageSource]:
     """The training and the validation photographs of a dataset.
 
-    Of a folder and of a list, every 20th image, but at least one and at most 100, is held out.
+    Of a folder or a list, every 20th image is held out for validation, at least one and at most
+    100 images.
 
     Args:
         name: one of
 
             - "samples": the photographs that scikit-image ships;
-            - "photos", "places2", "celeba_hq", "div2k": see the README in each one's folder; with
-              "/" and a name, another config of it ("places2/256");
+            - "photos", "places2", "celeba_hq", "div2k": see the README in each one's folder; "/"
+              and a name after it select another config ("places2/256");
             - "folder:PATH": all images of a folder tree, in the order of their paths;
-            - "flist:FILE": the images that a text file names, a path a line, as DeepFill's
-              lists; "flist:FILE,FILE" names those for training and those for validation;
+            - "flist:FILE": the images listed in a text file, one path a line, as DeepFillv2 takes
+              them; "flist:FILE,FILE" gives one list for training and one for validation;
             - "tfds:NAME": any image dataset of TensorFlow Datasets, with its own splits.
 
     Returns:
@@ -34,7 +33,7 @@ def load(name: str) -> tuple[ImageSource, ImageSource]:
 
     Raises:
         RuleError: the name is unknown.
-        NoUsableImageError: what was named is missing or holds no usable image.
+        NoUsableImageError: the place is missing or has no usable image.
     """
     if name == "samples":
         training = FileSource(samples.photographs("train"), keep=True)
@@ -49,13 +48,6 @@ def load(name: str) -> tuple[ImageSource, ImageSource]:
 
         return prepared.sources(in_tfds, as_in_the_paper=in_tfds == name)
     raise RuleError(f'dataset must be one of {KNOWN}, got "{name}"')
-
-
-def name_in_tfds(name: str) -> str | None:
-    """What TFDS calls a dataset of this name, or None if it is none that TFDS prepares."""
-    if name.partition("/")[0] in PREPARED:
-        return name
-    return name.removeprefix("tfds:") if name.startswith("tfds:") and name != "tfds:" else None
 
 
 def _from_lists(place: str) -> tuple[ImageSource, ImageSource]:

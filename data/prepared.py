@@ -20,9 +20,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import UnidentifiedImageError
 
-from data.datasets import PREPARED
 from data.hold_out import held_out_count
 from data.image_builder import ImageBuilder
+from data.names import PREPARED
 from pgi.errors import NoUsableImageError, RuleError
 from pgi.training.reading import ImageSource, read_image
 

@@ -20,7 +20,7 @@ from absl import flags
 from tensorflow import keras
 
 import data
-from data.datasets import KNOWN
+from data.names import KNOWN
 from experiments import evaluate, program
 from experiments.variants import GROUPS, SCALES, VARIANTS, title, variant_config
 from pgi.config import ExperimentConfig
@@ -181,5 +181,4 @@ def _define_flags() -> None:
 
 
 if __name__ == "__main__":
-    _define_flags()
-    program.run(main, "the same command goes on where this stopped")
+    program.run(main, _define_flags, "the same command goes on where this stopped")

@@ -99,5 +99,4 @@ def _define_flags() -> None:
 
 
 if __name__ == "__main__":
-    _define_flags()
-    program.run(main, "nothing was written")
+    program.run(main, _define_flags, "nothing was written")

@@ -19,7 +19,7 @@ from pathlib import Path
 from absl import app, flags
 
 import data
-from data.datasets import KNOWN
+from data.names import KNOWN
 from experiments import program
 from experiments.report import figures, picture_sheets, tables
 from experiments.variants import VARIANTS, ours_among, title
@@ -212,5 +212,4 @@ def _define_flags() -> None:
 
 
 if __name__ == "__main__":
-    _define_flags()
-    program.run(main, "the same command goes on after the last method that was finished")
+    program.run(main, _define_flags, "the same command continues after the last finished method")

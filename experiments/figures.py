@@ -26,5 +26,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    results_files.define_flags()
-    program.run(main, "the same command draws them anew")
+    program.run(main, results_files.define_flags, "the same command draws them anew")

@@ -1,44 +1,86 @@
-"""How every program here ends: what its user can mend is one line, not a traceback."""
+"""The frame of every program here: flags, error messages and exit statuses.
+
+Exit status: 0 done, 1 something failed, 2 nothing could be begun, 130 interrupted.
+"""
 
 from __future__ import annotations
 
 import io
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from absl import app, logging
+from absl import app, flags, logging
+from ml_collections import config_flags
 
+from pgi.config import ExperimentConfig, from_dict, to_dict
 from pgi.errors import UserError
+from pgi.rules import check
 
 
-def run(main: Callable[[list[str]], None], on_interrupt: str) -> None:
-    """Runs a program, with its flags parsed; ends the process.
+def run(
+    main: Callable[[list[str]], int | None], define_flags: Callable[[], None], on_interrupt: str
+) -> None:
+    """Runs a program and ends the process.
+
+    Errors that a user can fix are printed as one line, without a traceback.
 
     Args:
-        main: takes what is left of the command line.
-        on_interrupt: what Ctrl-C leaves the user with.
+        main: takes the command line without its flags; returns the exit status, None for 0.
+        define_flags: called before the flags are parsed, and not on import, since tests import
+            several programs that have flags of the same name.
+        on_interrupt: what Ctrl-C leaves behind, for the message.
     """
 
-    def guarded(argv: list[str]) -> None:
-        logging.set_verbosity(logging.WARNING)  # TFDS tells much else, at length.
+    def guarded(argv: list[str]) -> int | None:
+        logging.set_verbosity(logging.WARNING)  # TFDS logs much at level INFO.
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")  # Arrows, on a terminal that has none.
+            # File names may not be valid text, and a terminal may lack arrows.
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            main(argv)
-            message = None
-        except (UserError, OSError) as error:
-            message = f"error: {error}"
+            return main(argv)
+        except (UserError, app.UsageError, OSError) as error:
+            status, message = 2, f"error: {error}"
         except KeyboardInterrupt:
-            message = f"interrupted; {on_interrupt}"
-        # Not inside `except`: the error would keep the data pipeline alive, whose threads then wait
-        # for a Python that is going away.
-        sys.exit(message)
+            status, message = 130, f"interrupted; {on_interrupt}"
+        # Not inside `except`: there the exception would keep the data pipeline alive, and its
+        # threads would wait forever for the interpreter that is shutting down.
+        print(message, file=sys.stderr)
+        return status
 
-    app.run(guarded, flags_parser=_parse_flags)
+    def parse_flags(argv: list[str]) -> list[str]:
+        try:
+            define_flags()
+            return flags.FLAGS(argv)
+        except Exception as error:  # A config file is a program and may raise anything.
+            print(f"cannot read the flags: {error}", file=sys.stderr)
+            sys.exit(2)
+
+    app.run(guarded, flags_parser=parse_flags)
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
-    try:
-        return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        sys.exit(f"cannot read the flags: {error}")
+def no_arguments(argv: list[str]) -> None:
+    """Raises RuleError if the command line has anything besides flags."""
+    check("arguments", "flags only", len(argv) == 1, " ".join(argv[1:]))
+
+
+def define_config(default: Path | None = None) -> None:
+    """Defines `--config`, a Python file, and `--config.FIELD` for every field of its config."""
+    config_flags.DEFINE_config_file(
+        "config",
+        default and str(default),
+        f"File whose get_config() is the experiment; {'required' if default is None else default}.",
+    )
+
+
+def read_config() -> ExperimentConfig:
+    """The config that the flags describe.
+
+    Raises:
+        RuleError: no config file was given, it has no config, or a field breaks its rule.
+    """
+    config = flags.FLAGS.config
+    file = config_flags.get_config_filename(flags.FLAGS["config"]) if config else None
+    rule = "a file whose get_config() gives a config"
+    check("--config", rule, isinstance(config, ExperimentConfig), file)
+    return from_dict(to_dict(config))  # Made anew: flags set fields without checking them.

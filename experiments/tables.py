@@ -26,5 +26,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    results_files.define_flags()
-    program.run(main, "no tables were written")
+    program.run(main, results_files.define_flags, "no tables were written")

@@ -1,8 +1,7 @@
-"""Photographs by number: which are fit for training, and their pixels as 8-bit RGB.
+"""Photographs by number, as 8-bit RGB pixels.
 
-Photographs of the wild come as grey, palette, CMYK, 16-bit, with alpha, truncated, tiny, or are no
-images at all. What has colours to show is converted; the rest is skipped, each file with one
-warning, and counted.
+Files come as grey, palette, CMYK, 16-bit, with alpha, truncated, tiny, or are no images at all.
+Whatever has colours is converted; the rest is skipped, each file with one warning, and counted.
 """
 
 from __future__ import annotations
@@ -22,34 +21,33 @@ import numpy as np
 from absl import logging
 from PIL import Image, ImageOps
 
+from pgi.arrays import UInt8Array
 from pgi.errors import NoUsableImageError
 
-# Pillow warns of odd metadata and of large photographs. Set once and for all: `catch_warnings`
-# around each file would swap the whole program's filters from several threads at once.
+# Pillow warns of odd metadata and of large photographs. `catch_warnings` around each file would
+# not do: it swaps the filters of the whole program, and several threads read at once.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# Smaller ones would be enlarged into blur: no photograph, rather an icon.
+# Smaller images are icons rather than photographs, and would be enlarged into blur.
 MIN_SIDE = 32
-# If so many in a row are unusable, the fault is not theirs.
+# If so many images in a row are unusable, the dataset as a whole is broken.
 _PROBED = 100
 
 
-def read_image(file: str | Path | BinaryIO) -> np.ndarray:
-    """Reads a file as 8-bit RGB, upright.
+def read_image(file: str | Path | BinaryIO) -> UInt8Array:
+    """A file's pixels as 8-bit RGB, upright.
 
-    Grey becomes RGB, palettes and CMYK are converted, 16-bit values keep their high byte, alpha is
-    dropped, the orientation in EXIF is applied.
+    Grey, palettes and CMYK are converted, 16-bit values keep their high byte, alpha is dropped,
+    the orientation in EXIF is applied.
 
     Args:
-        file: one that Pillow can read, by its path or open.
+        file: path or open file, in any format that Pillow reads.
 
     Returns:
-        `[H, W, 3]` uint8.
+        `[H, W, 3]`.
 
     Raises:
         OSError: the file is unreadable, truncated or no image, or its pixels are floats.
-
-    Source: ours. Departs from it: nothing.
     """
     try:
         with Image.open(file) as image:
@@ -57,7 +55,7 @@ def read_image(file: str | Path | BinaryIO) -> np.ndarray:
             return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
     except OSError:
         raise
-    except Exception as error:  # Pillow's decoders raise whatever they stumble over.
+    except Exception as error:  # Pillow's decoders raise errors of many types on damaged files.
         raise OSError(str(error)) from error
 
 
@@ -65,58 +63,72 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise OSError("floating-point pixels have no known range")
     if image.mode.startswith("I"):
-        # 16-bit grey: Pillow would clip it at 255 instead of scaling it.
+        # 16-bit grey, which Pillow would clip at 255 instead of scaling it.
         image = Image.fromarray((np.asarray(image).clip(0, 65535) // 256).astype(np.uint8))
     return image.convert("RGB")
 
 
 class ImageSource(abc.ABC):
-    """Images by number; remembers which turned out to be unusable, and why, under their keys.
+    """Images by number.
+
+    Users call `read`, which always gives an image, or `try_read`, which gives the very image of
+    that number or None. Subclasses implement `decode`.
 
     Args:
-        keep: whether pixels stay in memory once read: for a few files, whose decoding would
-            otherwise take its share of a small machine at every step.
+        keep: whether decoded pixels stay in memory. For few images, whose decoding would otherwise
+            take much of each step's time on a small machine.
+
+    Attributes:
+        skipped: why images are unusable, by key, for those that were tried.
     """
 
     def __init__(self, keep: bool = False) -> None:
         self.skipped: dict[Any, str] = {}
         self._lock = threading.Lock()
-        self._decode = functools.cache(self.decode) if keep else self.decode
+        self._pixels = functools.cache(self.decode) if keep else self.decode
 
     @abc.abstractmethod
     def __len__(self) -> int: ...
 
     @abc.abstractmethod
     def identity(self) -> str:
-        """What tells these images, in this order, from others: the same wherever they are kept."""
+        """A text that is the same only for the same images in the same order, wherever stored."""
 
     @abc.abstractmethod
     def key(self, number: int) -> Hashable:
-        """What names the image of that number, in messages too."""
+        """The key of an image in `skipped`, which also names it in messages."""
 
     @abc.abstractmethod
     def name(self, number: int) -> str:
-        """What names the image of that number wherever the images are kept."""
+        """The name of an image, the same wherever the images are stored."""
 
     @abc.abstractmethod
-    def decode(self, number: int) -> np.ndarray:
-        """The image of that number, `[H, W, 3]` uint8; raises OSError if it is unreadable."""
+    def decode(self, number: int) -> UInt8Array:
+        """The image of that number, `[H, W, 3]`; raises OSError if it is unreadable."""
 
-    def load(self, number: int) -> np.ndarray:
-        """The same, but that it also raises OSError if the image is too small to be trained on."""
-        image = self._decode(number)
-        if problem := _size_problem(*image.shape[1::-1]):
-            raise OSError(problem)
-        return image
+    def try_read(self, number: int) -> UInt8Array | None:
+        """The image of that number, `[H, W, 3]`, or None, with one warning, if it is unusable."""
+        key = self.key(number)
+        if key in self.skipped:
+            return None
+        try:
+            image = self._pixels(number)
+            problem = _size_problem(*image.shape[1::-1])
+        except OSError as error:
+            problem = str(error)
+        if problem is None:
+            return image
+        self.skip(key, problem)
+        return None
 
-    def read(self, number: int) -> np.ndarray:
-        """The image of that number or, if it is unusable, the next usable one's.
+    def read(self, number: int) -> UInt8Array:
+        """The image of that number or, if it is unusable, the next usable one.
 
-        So every number stands for one image, whatever was read before, and a run that is
-        continued sees what it would have seen.
+        So a number always gives the same image, and a continued run sees the images that an
+        uninterrupted one sees.
 
         Returns:
-            `[H, W, 3]` uint8.
+            `[H, W, 3]`.
 
         Raises:
             NoUsableImageError: no image is usable.
@@ -129,11 +141,7 @@ class ImageSource(abc.ABC):
         raise NoUsableImageError(f"none of {len(self)} images can be read; {example}")
 
     def check_usable(self) -> None:
-        """Reads images until one is usable.
-
-        Raises:
-            NoUsableImageError: the first hundred are all unusable.
-        """
+        """Raises NoUsableImageError if the first hundred images are all unusable."""
         probed = range(min(len(self), _PROBED))
         if all(self.try_read(number) is None for number in probed):
             raise NoUsableImageError(
@@ -141,18 +149,8 @@ class ImageSource(abc.ABC):
                 f"{self.key(0)}: {self.skipped[self.key(0)]}"
             )
 
-    def try_read(self, number: int) -> np.ndarray | None:
-        """The image of that number, or None and a warning, once, if it is unusable."""
-        key = self.key(number)
-        if key not in self.skipped:
-            try:
-                return self.load(number)
-            except OSError as error:
-                self.skip(key, str(error))
-        return None
-
     def skip(self, key: Hashable, reason: str) -> None:
-        """Warns of an unusable image, once, and counts it."""
+        """Records an unusable image, with one warning."""
         with self._lock:
             known = key in self.skipped
             self.skipped.setdefault(key, reason)
@@ -161,10 +159,10 @@ class ImageSource(abc.ABC):
 
 
 class FileSource(ImageSource):
-    """Image files; their keys are their paths.
+    """Images in files; their keys are their paths.
 
     Args:
-        paths: of image files.
+        paths: of image files, at least one.
         keep: as for `ImageSource`.
 
     Raises:
@@ -175,18 +173,18 @@ class FileSource(ImageSource):
         super().__init__(keep)
         if not paths:
             raise NoUsableImageError("no image file was given")
-        # Not as `Path`s, which take five times the memory: there may be millions.
+        # There may be millions, and `Path`s take five times the memory of strings.
         self._paths = [os.fspath(path) for path in paths]
-        # Paths may be relative or not, so that they need not have a folder in common.
+        # `commonpath` would refuse a mix of absolute and relative paths.
         self._start = os.path.commonprefix(self._paths).rfind(os.sep) + 1  # noqa: RUF071
 
     @property
     def paths(self) -> list[Path]:
-        """Of all files, in order."""
+        """The paths of all files, in order."""
         return [Path(path) for path in self._paths]
 
     def part(self, numbers: Iterable[int]) -> FileSource:
-        """The files of those numbers, as a source."""
+        """A source of the files of these numbers."""
         return FileSource([self._paths[number] for number in numbers])
 
     def __len__(self) -> int:
@@ -202,21 +200,20 @@ class FileSource(ImageSource):
     def name(self, number: int) -> str:
         return self._paths[number][self._start :]
 
-    def decode(self, number: int) -> np.ndarray:
+    def decode(self, number: int) -> UInt8Array:
         return read_image(self.key(number))
 
 
 def find_images(folder: str | Path) -> FileSource:
-    """All usable images of a folder tree, in the order of their paths.
+    """The usable images of a folder tree, in the order of their paths.
 
-    Reads every file's header; damage further in shows when the file is first used, but if there is
-    nothing else, now.
+    Reads only the headers of the files. Damage after the header shows when a file is first used.
 
     Args:
-        folder: searched with all folders below; hidden files and folders are left out.
+        folder: root of the tree; hidden files and folders are ignored.
 
     Raises:
-        NoUsableImageError: the folder is missing or holds no usable image.
+        NoUsableImageError: the folder is missing or has no usable image.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
@@ -234,18 +231,18 @@ def find_images(folder: str | Path) -> FileSource:
     for path, problem in zip(paths, problems):
         if problem is not None:
             source.skip(path, problem)
-    source.read(0)  # Else files that are all damaged further in would show in the first step only.
+    source.read(0)  # If all files are damaged after the header, this raises now.
     return source
 
 
 def listed_images(path: str | Path) -> FileSource:
-    """The images that a text file names, in its order: one path a line, as DeepFill's lists.
+    """The images listed in a text file, one path a line, in its order.
 
-    Reads no more than the first usable one: a list may have millions. The others show when they
-    are first used.
+    Reads the images only up to the first usable one, since a list may have millions. The others
+    are checked when they are first used.
 
     Args:
-        path: of a text file; relative paths in it are relative to the current directory.
+        path: of the text file; relative paths in it are relative to the current directory.
 
     Raises:
         NoUsableImageError: there is no such file, it is empty, or its first hundred images are
@@ -258,7 +255,8 @@ def listed_images(path: str | Path) -> FileSource:
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise NoUsableImageError(f"{path} names no image")
-    source = FileSource([*dict.fromkeys(names)])  # One that comes twice could be in both parts.
+    # Without repetitions: an image that is listed twice could be in both parts of a split.
+    source = FileSource([*dict.fromkeys(names)])
     source.check_usable()
     return source
 
@@ -272,7 +270,7 @@ def _header_problem(path: Path) -> str | None:
     try:
         with Image.open(path) as image:
             width, height = image.size
-    except Exception as error:  # As in read_image.
+    except Exception as error:  # As in `read_image`.
         return str(error).removeprefix(f"{path}: ")
     return _size_problem(width, height)
 

@@ -126,9 +126,9 @@ def checked(
 
 def cells(sheet: np.ndarray) -> list[np.ndarray]:
     """The samples of a sheet, in reading order; what is between them must be white."""
-    assert sheet.shape == (4 * 196, 6 * 196, 3)
+    assert sheet.shape == (2 + 4 * 194, 2 + 6 * 194, 3)
     between = np.ones(sheet.shape[:2], bool)
-    tops_and_lefts = [(y, x) for y in range(2, 784, 196) for x in range(2, 1176, 196)]
+    tops_and_lefts = [(y, x) for y in range(2, 778, 194) for x in range(2, 1166, 194)]
     for y, x in tops_and_lefts:
         between[y : y + 192, x : x + 192] = False
     assert (sheet[between] == 255).all()
@@ -243,7 +243,7 @@ def test_that_small_images_will_be_enlarged_is_said(monkeypatch, tmp_path, capsy
     sources = Pictures(1), Pictures(1)
     assert checked(monkeypatch, sources, tmp_path / "s.png", experiment=config(64, crop=crop)) == 0
     text = capsys.readouterr().out
-    assert f'a short side < 64 will be enlarged (crop "{crop}")' in text
+    assert f'images with a short side < 64 are enlarged (crop "{crop}")' in text
     assert [cells[-1] for cells in table(text).values()] == ["1", "1"]
 
 
@@ -281,19 +281,19 @@ def test_an_interrupted_drawing_leaves_no_sheet(monkeypatch, tmp_path):
 SLOW = """
 import time
 import numpy as np
-from absl import app
 import data
 from data import check
+from experiments import program
 from pgi.training.reading import FileSource
 
 class Slow(FileSource):
-    def load(self, number):
+    def decode(self, number):
         time.sleep(0.1)
         return np.zeros([40, 50, 3], np.uint8)
 
 data.load = lambda name: (Slow(["x"] * 10_000), Slow(["x"] * 10_000))
 check.training_samples = lambda *_: [(np.zeros([8, 8, 3], np.uint8), np.ones([8, 8], bool))] * 24
-app.run(check.main, flags_parser=check._parse_flags)
+program.run(check.main, check._define_flags, "not all images were read")
 """
 
 
@@ -317,7 +317,9 @@ def test_control_c_ends_it_at_once_without_a_traceback(tmp_path):
     out, err = process.communicate(timeout=60)
     assert time.monotonic() - began < 2  # What waits in the queue would take 4 s on two cores.
     assert process.returncode == 130 and not out
-    assert err.splitlines()[-1] == "interrupted" and "Traceback" not in err
+    assert (
+        err.splitlines()[-1] == "interrupted; not all images were read" and "Traceback" not in err
+    )
 
 
 @pytest.mark.parametrize(
@@ -328,7 +330,7 @@ def test_control_c_ends_it_at_once_without_a_traceback(tmp_path):
         (["--dataset=folder:nowhere"], "no such folder: nowhere"),
         (["--dataset=samples", "--config=no/such.py"], "no/such.py"),
         (["--dataset=samples", "--config.data.crop=middle"], "crop must be one of random"),
-        (["--dataset=samples", "more"], "arguments must be flags, got 'more'"),
+        (["--dataset=samples", "more"], "arguments must be flags only, got 'more'"),
     ],
 )
 def test_bad_usage_is_one_line_and_status_2(tmp_path, arguments, message):

@@ -423,7 +423,7 @@ def test_the_program_says_what_it_needs_in_one_message(
         capture_output=True,
         text=True,
     )
-    assert result.returncode == 1
+    assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ") and message in line
 

@@ -119,5 +119,5 @@ def test_the_program_at_the_tiny_scale(tmp_path):
     wrong = subprocess.run(
         [*command[:3], "fusions"], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
-    assert wrong.returncode == 1 and "Traceback" not in wrong.stderr
+    assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
     assert "group must be one of layers, fusion, dilation, further, got 'fusions'" in wrong.stderr

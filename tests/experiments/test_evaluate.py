@@ -120,5 +120,5 @@ def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path)
 )
 def test_bad_input_gets_one_line(arguments: list[str], message: str) -> None:
     result = program(*arguments)
-    assert result.returncode == 1 and result.stderr.count("\n") == 1, result.stderr
+    assert result.returncode == 2 and result.stderr.count("\n") == 1, result.stderr
     assert message in result.stderr

@@ -58,7 +58,7 @@ def test_bad_input_gets_a_message_and_no_traceback(
     arguments: list[str], message: str, tmp_path: Path
 ) -> None:
     result = train(*arguments, f"--workdir={tmp_path / 'run'}")
-    assert result.returncode != 0
+    assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert message in result.stderr
     assert not (tmp_path / "run").exists()
@@ -75,7 +75,7 @@ def test_a_diverging_run_ends_with_a_message(tmp_path: Path) -> None:
         "--config.train.learning_rate=1e38",
         f"--workdir={tmp_path / 'run'}",
     )
-    assert result.returncode != 0
+    assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert re.search(r"error: step \d+: level_0/\w+ is (nan|inf)", result.stderr)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.datasets import PREPARED
+from data.names import PREPARED
 from pgi.config import DataConfig
 from pgi.evaluation import results
 from pgi.evaluation.methods import Trained

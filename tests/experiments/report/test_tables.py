@@ -216,7 +216,7 @@ def test_the_program_ends_with_a_message_and_no_traceback(tmp_path: Path) -> Non
     (tmp_path / "results.json").write_text('{"cases": []}')
     command = [sys.executable, "-m", "experiments.tables", str(tmp_path / "results.json")]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert re.fullmatch(
         r"error: .*results.json is no results file of this version: .*\n", result.stderr
     )
