@@ -1,1 +1,1 @@
-"""Pictures in files, for the program `pgi inpaint`: whatever is not the hole stays as it was."""
+"""Filling of picture files that keeps everything outside the hole, for `pgi inpaint`."""

@@ -1,4 +1,4 @@
-"""A picture file's bytes: pixels as they are, and all that the source file held besides them."""
+"""Writing a picture file: its pixels, and the metadata of the file that it came from."""
 
 from __future__ import annotations
 
@@ -10,26 +10,23 @@ from typing import Any
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from pgi.errors import PictureError
-from pgi.files.filling import alpha_of
 
 FORMATS = ("PNG", "JPEG", "WEBP")
-# Texts and what the colours mean. Pillow writes others anew, or the filled hole makes them untrue.
+# Texts and the meaning of the colours. Pillow writes some other chunks itself; the rest may no
+# longer be true of the filled picture.
 _KEPT_CHUNKS = (b"cHRM", b"cICP", b"gAMA", b"sRGB", b"tEXt", b"zTXt", b"iTXt")
 
 
 def save_options(image: Image.Image, content: bytes, exif: bytes) -> dict[str, dict[str, Any]]:
-    """What Pillow is to be told about a picture when it writes it.
+    """Options of `Image.save` that keep a picture's metadata, for each of `FORMATS`.
+
+    PNG and WebP are written without loss; JPEG with the quantisation tables and the subsampling of
+    a source that was JPEG, else at quality 95, 4:4:4.
 
     Args:
         image: loaded, as Pillow opened it.
         content: of its file.
         exif: to be written.
-
-    Returns:
-        For each of `FORMATS` the options of `Image.save`: PNG and WebP without loss; JPEG with the
-        tables and the subsampling of a source that was JPEG, else at quality 95, 4:4:4.
-
-    Source: ours. Departs from it: nothing.
     """
     kept: dict[str, Any] = {"exif": exif, "icc_profile": _bytes_of(image, "icc_profile")}
     dpi, resolution = image.info.get("dpi"), {}
@@ -38,7 +35,7 @@ def save_options(image: Image.Image, content: bytes, exif: bytes) -> dict[str, d
     png = PngImagePlugin.PngInfo()
     if image.format == "PNG":
         for name, data in _png_chunks(content):
-            # ImageMagick's texts of EXIF and the like may hold a thumbnail.
+            # ImageMagick's texts of raw profiles can contain EXIF with a thumbnail.
             if name in _KEPT_CHUNKS and not data.startswith(b"Raw profile type "):
                 png.add(name, data)
     return {
@@ -49,19 +46,15 @@ def save_options(image: Image.Image, content: bytes, exif: bytes) -> dict[str, d
 
 
 def encode(image: Image.Image, format: str, options: dict[str, Any]) -> bytes:
-    """Writes a picture file.
-
-    A format that does not know the picture's mode gets the next one that holds the same colours.
+    """The bytes of a picture file.
 
     Args:
-        image: of any mode that the three formats know.
+        image: of mode L, LA, RGB, RGBA or CMYK.
         format: one of `FORMATS`.
         options: from `save_options`.
 
     Raises:
         PictureError: the format cannot hold the picture.
-
-    Source: ours. Departs from it: nothing.
     """
     converted, file = _in_mode_of(format, image), io.BytesIO()
     profile = options["icc_profile"]
@@ -69,44 +62,39 @@ def encode(image: Image.Image, format: str, options: dict[str, Any]) -> bytes:
         options = {**options, "icc_profile": b""}
     try:
         converted.save(file, format, **options)
-    except Exception as error:  # Pillow's encoders raise whatever they stumble over.
+    except Exception as error:  # Pillow's encoders raise errors of many types.
         raise PictureError(f"cannot be written as {format}: {error}") from error
-    content = file.getvalue()
-    return _with_alpha(content) if (format, converted.mode) == ("WEBP", "RGBA") else content
+    return file.getvalue()
 
 
 def _in_mode_of(format: str, image: Image.Image) -> Image.Image:
-    alpha = alpha_of(image)
     if format == "JPEG":
-        if alpha is not None and alpha.min() < 255:
+        if image.has_transparency_data and image.getchannel("A").getextrema() != (255, 255):
             raise PictureError("JPEG has no transparency: write PNG or WebP")
-        if image.mode in ("L", "RGB", "CMYK"):
-            return image
-        return image.convert("L" if image.mode in ("1", "LA") else "RGB")
+        return image.convert(image.mode.removesuffix("A"))
     if image.mode == "CMYK":
         raise PictureError(f"{format} has no CMYK: write JPEG")
     if format == "WEBP":
-        return image.convert("RGB" if alpha is None else "RGBA")
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
     return image
 
 
 def _jpeg_options(image: Image.Image) -> dict[str, Any]:
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
-        # XMP of other formats may be too long for JPEG.
+        # XMP of other formats can be too long for JPEG.
         return {"quality": 95, "subsampling": 0, "xmp": b""}
-    # One table a channel. Pillow gives the last one to all channels that are left.
+    # One table for each channel. Pillow uses the last one for all further channels.
     tables = [image.quantization[number] for *_, number in image.layer]
     while len(tables) > 1 and tables[-1] == tables[-2]:
         tables.pop()
-    # Pillow writes three kinds of subsampling; where it is another, none loses nothing.
+    # Pillow can write three kinds of subsampling; for any other, 4:4:4 loses nothing.
     subsampling = max(JpegImagePlugin.get_sampling(image), 0)
     return {"qtables": tables, "subsampling": subsampling, "xmp": _bytes_of(image, "xmp")}
 
 
 def _bytes_of(image: Image.Image, name: str) -> bytes:
-    """What stands under that name, unless it is a text of PNG that is called so."""
     value = image.info.get(name)
-    return value if isinstance(value, bytes) else b""
+    return value if isinstance(value, bytes) else b""  # A PNG text may have the same name.
 
 
 def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -115,19 +103,3 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         length, name = struct.unpack_from(">I4s", content, start)
         yield name, content[start + 8 : start + 8 + length]
         start += 12 + length
-
-
-def _with_alpha(webp: bytes) -> bytes:
-    """Says of a lossless WebP that it has alpha, even where it is opaque throughout.
-
-    The encoder says so only of what is transparent somewhere; the mode would change to RGB.
-    """
-    content, start = bytearray(webp), 12
-    while start < len(content):
-        name, length = struct.unpack_from("<4sI", content, start)
-        if name == b"VP8X":
-            content[start + 8] |= 1 << 4
-        elif name == b"VP8L":  # The bit follows a signature of 8 bits and twice 14 for the sides.
-            content[start + 12] |= 1 << 4
-        start += 8 + length + length % 2
-    return bytes(content)

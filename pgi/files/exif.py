@@ -1,31 +1,50 @@
-"""EXIF: which way up a picture stands, and the thumbnail that shows what was removed from it."""
+"""EXIF: the orientation of a picture, and its thumbnail, which would show what was removed."""
 
 from __future__ import annotations
 
 import struct
 
-import numpy as np
 from PIL import Image
 
 PREFIX = b"Exif\0\0"
 _ORIENTATION = 0x0112
-# Where the thumbnail's JPEG begins, and how many bytes it has.
+# Offset and length of the thumbnail's JPEG.
 _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
+
+_Turn = Image.Transpose
+_TO_UPRIGHT = {
+    2: _Turn.FLIP_LEFT_RIGHT,
+    3: _Turn.ROTATE_180,
+    4: _Turn.FLIP_TOP_BOTTOM,
+    5: _Turn.TRANSPOSE,
+    6: _Turn.ROTATE_270,
+    7: _Turn.TRANSVERSE,
+    8: _Turn.ROTATE_90,
+}
+_INVERSE = {6: 8, 8: 6}
+
+
+def to_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """A stored picture turned upright. Orientation is 1 to 8, as in EXIF 2.32, tag 274."""
+    return image.transpose(_TO_UPRIGHT[orientation]) if orientation > 1 else image
+
+
+def to_stored(image: Image.Image, orientation: int) -> Image.Image:
+    """The inverse of `to_upright`."""
+    return to_upright(image, _INVERSE.get(orientation, orientation))
 
 
 def read_exif(image: Image.Image) -> tuple[bytes, int]:
-    """A picture's EXIF, without a thumbnail, and its orientation.
+    """A picture's EXIF without its thumbnail, and its orientation.
 
-    The orientation may also stand in XMP or in ImageMagick's text, which not every format can keep.
-    Then it is put into the EXIF.
+    The orientation can also be given by XMP or by ImageMagick's text in a PNG, which not every
+    format can hold. Then it is added to the EXIF.
 
     Args:
         image: loaded, as Pillow opened it.
 
     Returns:
-        The bytes with the prefix that JPEG asks for, or none; and 1 to 8, 1 where nothing is said.
-
-    Source: ours. Departs from it: nothing.
+        EXIF with the prefix that JPEG requires, or empty; and the orientation, 1 if absent.
     """
     raw = image.info.get("exif", b"")
     raw = PREFIX + raw.removeprefix(PREFIX) if isinstance(raw, bytes) and raw else b""
@@ -37,42 +56,13 @@ def read_exif(image: Image.Image) -> tuple[bytes, int]:
             orientation = 1
         elif orientation != own.get(_ORIENTATION, 1):
             raw = PREFIX + found.tobytes().removeprefix(PREFIX)
-    except Exception:  # Pillow's parser raises whatever it stumbles over.
+    except Exception:  # Pillow's parser raises errors of many types on damaged EXIF.
         orientation = 1
     return _without_thumbnail(raw), int(orientation)
 
 
-def to_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turns pixels as they are stored into what the eye is to see.
-
-    Args:
-        pixels: `[H, W, ...]`.
-        orientation: 1 to 8.
-
-    Returns:
-        `[H, W, ...]`, from 5 on `[W, H, ...]`.
-
-    Source: EXIF 2.32, tag 274. Departs from it: nothing.
-    """
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    return _flipped(pixels, orientation)
-
-
-def to_stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """The inverse of `to_upright`."""
-    pixels = _flipped(pixels, orientation)
-    return pixels.swapaxes(0, 1) if orientation >= 5 else pixels
-
-
-def _flipped(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
-
-
 def _without_thumbnail(exif: bytes) -> bytes:
-    """Unlinks the second directory and blanks its JPEG; all else keeps its place."""
+    """Removes the link to the second directory and blanks its JPEG; no other byte moves."""
     tiff = bytearray(exif.removeprefix(PREFIX))
     order = ">" if tiff.startswith(b"MM") else "<"
     try:
@@ -83,15 +73,15 @@ def _without_thumbnail(exif: bytes) -> bytes:
         end = _end_of_directory(tiff, order, second)
         entries = range(second + 2, end, 12)
         values = dict(struct.unpack_from(f"{order}H6xI", tiff, entry) for entry in entries)
-    except struct.error:  # Cut short: no reader finds a thumbnail in it either.
+    except struct.error:  # The EXIF is cut off, so no reader finds a thumbnail in it.
         return exif
     start, length = values.get(_THUMBNAIL, 0), values.get(_THUMBNAIL_LENGTH, 0)
-    if start >= end:  # Else it is no thumbnail's place, and something else would be lost.
+    if start >= end:  # A wrong offset would blank something else.
         tiff[start : start + length] = bytes(len(tiff[start : start + length]))
     struct.pack_into(f"{order}I", tiff, link, 0)
     return PREFIX + bytes(tiff)
 
 
 def _end_of_directory(tiff: bytearray, order: str, start: int) -> int:
-    (entries,) = struct.unpack_from(f"{order}H", tiff, start)
+    entries: int = struct.unpack_from(f"{order}H", tiff, start)[0]
     return start + 2 + 12 * entries

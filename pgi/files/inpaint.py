@@ -1,7 +1,7 @@
-"""Fills pictures in files, one after the other.
+"""Filling of picture files, one after the other.
 
-A bad file is one failure among the results and never the end of the run. No output is ever
-half-written, so a run that was stopped goes on where it was with the outputs that are missing.
+A bad file counts as a failure and does not end the run. Outputs are written atomically, so a
+stopped run continues with the outputs that are missing.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
+from pgi.arrays import BoolArray, UInt8Array
 from pgi.atomic import write_atomically
 from pgi.errors import PictureError, RuleError
 from pgi.files.jobs import Job
 from pgi.files.pictures import Picture, read_mask, read_picture, resize_mask
 
-# `[H, W, 3]` uint8 and `[H, W]` bool, True = hole, to `[H, W, 3]` uint8.
-Fill = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
+# From an image `[H, W, 3]` and its hole `[H, W]`, True = hole, to the filled image `[H, W, 3]`.
+Fill = Callable[[UInt8Array, BoolArray], UInt8Array]
 
 _NO_REASON = "Graph execution error:"
 
@@ -33,8 +32,8 @@ class Settings:
 
     Args:
         polarity: which side of mid-grey of a mask is the hole, "white" or "black".
-        resize_masks: whether a mask of another size than its image is resized, and not refused.
-        max_megapixels: larger images and masks are refused.
+        resize_masks: whether a mask of another size than its image is resized instead of rejected.
+        max_megapixels: larger images and masks are rejected.
     """
 
     polarity: str = "white"
@@ -43,24 +42,24 @@ class Settings:
 
 
 def inpaint_files(jobs: Sequence[Job], inpainter: Fill, settings: Settings) -> dict[Path, str]:
-    """Fills all images, with a progress bar on stderr, where the inpainter's warnings go too.
+    """Fills all images, with a progress bar and the inpainter's warnings on stderr.
 
     Args:
         jobs: without a problem.
-        inpainter: fills the hole of one upright picture; may warn and raise.
+        inpainter: fills the hole of one upright picture.
         settings: for all.
 
     Returns:
-        For each image that failed, why.
+        The reason of each failure, by image.
     """
     failures = {}
-    # A file that collects messages gets a line a minute.
+    # A log file gets one line a minute.
     interval = 0.1 if sys.stderr.isatty() else 60
     for job in tqdm(jobs, unit="file", mininterval=interval, maxinterval=max(interval, 10)):
         try:
             for warning in inpaint_file(job, inpainter, settings):
                 tqdm.write(f"warning: {job.image}: {warning}", file=sys.stderr)
-        # A network raises what a file can cause, too: one that is too large for the memory.
+        # Of any type, since the network fails too, for example on a picture too large for memory.
         except Exception as error:
             failures[job.image] = _reason(error)
     return failures
@@ -74,7 +73,7 @@ def inpaint_file(job: Job, inpainter: Fill, settings: Settings) -> list[str]:
 
     Raises:
         PictureError: the image or its mask cannot be used, or the output cannot be written.
-        Exception: whatever the inpainter raises.
+        Exception: the inpainter failed.
     """
     content = _read(job.image)
     picture = read_picture(content, settings.max_megapixels)
@@ -96,8 +95,8 @@ def inpaint_file(job: Job, inpainter: Fill, settings: Settings) -> list[str]:
     return [str(w.message) + _polarity_hint(job) for w in caught if w.category is UserWarning]
 
 
-def _read_hole(job: Job, picture: Picture, settings: Settings) -> np.ndarray:
-    """`[H, W]` bool, True = hole."""
+def _read_hole(job: Job, picture: Picture, settings: Settings) -> BoolArray:
+    """The hole, `[H, W]`, True = hole."""
     if job.mask is None:
         alpha = picture.alpha
         if alpha is None:
@@ -138,7 +137,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _reason(error: Exception) -> str:
-    # TensorFlow's own messages often begin with a line that says nothing.
+    # TensorFlow's messages often begin with a line without information.
     lines = [line for line in str(error).splitlines() if line.strip() not in ("", _NO_REASON)]
     line = lines[0] if lines else ""
     if isinstance(error, (PictureError, RuleError)):

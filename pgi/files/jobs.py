@@ -1,4 +1,4 @@
-"""Which images, masks and outputs go together, settled before anything is read or written."""
+"""Pairing of images, masks and outputs, before anything is read or written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from pgi.errors import PlanError
 from pgi.files.encoding import FORMATS
 
-# The first of a format is the one that new names get.
+# New names get the first suffix of their format.
 _SUFFIXES = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "WEBP": (".webp",)}
 _FORMAT_OF = {suffix: format for format in FORMATS for suffix in _SUFFIXES[format]}
 
@@ -21,11 +21,11 @@ class Job:
     """One image to be filled.
 
     Args:
-        image: read.
-        mask: read; None if the image's own alpha is the mask.
-        output: written.
-        format: of the output, None for the image's own.
-        problem: why this image cannot be filled, if that is known already.
+        image: file to read.
+        mask: file to read; None if the image's own alpha is the mask.
+        output: file to write.
+        format: of the output; None for the image's own.
+        problem: why this image cannot be filled, if that is already known.
     """
 
     image: Path
@@ -41,21 +41,20 @@ def plan(
     """Pairs images with masks and outputs.
 
     Args:
-        images: a file, or a folder that is searched with all folders below; hidden ones, masks and
-            output are left out.
+        images: a file, or the root of a folder tree; hidden folders, `masks` and `output` inside it
+            are ignored.
         masks: a file for all images; or a folder, in which a mask has its image's path except for
             the suffix; or None if each image's own alpha is its mask.
         output: a folder, in which a result has its image's path; or, for one image, a file whose
-            suffix decides the format.
+            suffix gives the format.
         format: one of `FORMATS`, or None for each image's own.
 
     Returns:
         The jobs, in the order of the images' paths.
 
     Raises:
-        PlanError: a place is missing or empty, or what is read or written would be overwritten.
-
-    Source: ours. Departs from it: nothing.
+        PlanError: a place is missing or empty, or an output would overwrite an image, a mask or
+            another output.
     """
     _check_exists("images", images)
     if masks is not None:
@@ -102,7 +101,7 @@ def _format_of_file(images: Path, output: Path, format: str | None) -> str:
 
 
 def _find(folder: Path, left_out: Sequence[Path]) -> list[Path]:
-    """What has a picture's suffix in a tree, relative to it, in order."""
+    """The files of a tree with a picture's suffix, as sorted paths relative to it."""
     closed = {os.path.realpath(place) for place in left_out}
 
     def is_open(parent: str, name: str) -> bool:
@@ -126,7 +125,7 @@ def _refuse_unlisted(error: OSError) -> None:
 def _pair(
     masks: Path | None, left_out: Sequence[Path]
 ) -> Callable[[Path], tuple[Path | None, str]]:
-    """How to come from an image's relative path to its mask, or to why it has none."""
+    """A function from an image's relative path to its mask, or None and the reason."""
     if masks is None or not masks.is_dir():
         return lambda path: (masks, "")
     found = defaultdict(list)

@@ -1,4 +1,4 @@
-"""A picture file with paint over its hole: filled, and what the levels made of it."""
+"""Filling the painted part of a picture file, for `pgi.demo`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pgi.arrays import BoolArray, UInt8Array
 from pgi.errors import PictureError
 from pgi.files.pictures import read_picture, resize_mask
 
@@ -16,7 +17,7 @@ from pgi.files.pictures import read_picture, resize_mask
 class LevelInpainter(Protocol):
     """What is needed of a `pgi.inference.Inpainter`."""
 
-    def completed_levels(self, image: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
+    def completed_levels(self, image: UInt8Array, mask: BoolArray) -> list[UInt8Array]:
         """The levels' completed images, coarsest first, the last one the result."""
 
 
@@ -25,40 +26,38 @@ class Filled:
     """A photograph whose hole is filled.
 
     Args:
-        content: of a PNG file, of the photograph's mode, with its alpha and EXIF.
-        hole: `[H, W]` bool, upright.
-        before: `[H, W, 3]` uint8, upright, the photograph.
-        levels: uint8 `[H / 2**k, W / 2**k, 3]`, rounded up, coarsest first; the last is the result.
+        content: of the result's PNG file, with the photograph's alpha and EXIF.
+        hole: `[H, W]`, upright.
+        before: `[H, W, 3]`, upright, the photograph.
+        levels: `[H / 2**k, W / 2**k, 3]`, rounded up, coarsest first; the last is the result.
         warned: what the inpainter warned of.
     """
 
     content: bytes
-    hole: np.ndarray
-    before: np.ndarray
-    levels: list[np.ndarray]
+    hole: BoolArray
+    before: UInt8Array
+    levels: list[UInt8Array]
     warned: list[str]
 
 
 def fill_painted(
     inpainter: LevelInpainter,
     content: bytes,
-    layers: Sequence[np.ndarray],
+    layers: Sequence[UInt8Array],
     max_megapixels: float = 64.0,
 ) -> Filled:
-    """Fills what is painted; what is behind the button of `pgi.demo`.
+    """Fills the painted part of a photograph.
 
     Args:
         inpainter: fills the hole of one upright photograph.
         content: of a PNG, JPEG or WebP file.
-        layers: of paint, `[h, w, 4]` uint8, of the upright photograph's shape but for the scale.
-            What is covered by more than half (alpha above 127) is the hole.
-        max_megapixels: a larger photograph is refused.
+        layers: of paint, `[h, w, 4]` RGBA, of the upright photograph's aspect ratio. The hole is
+            where the alpha of any layer is above 127.
+        max_megapixels: larger photographs are rejected.
 
     Raises:
         PictureError: the file cannot be used, or nothing or everything is painted.
-        RuleError: the inpainter refuses the picture.
-
-    Source: ours. Departs from it: nothing.
+        RuleError: the inpainter rejects the picture.
     """
     picture = read_picture(content, max_megapixels)
     if picture.image.mode == "CMYK":
