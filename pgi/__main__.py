@@ -33,7 +33,7 @@ _SUFFIXES = {"saved_model": "", "onnx": ".onnx", "tflite": ".tflite"}
 
 _INPAINT = """\
 Fills the holes of PNG, JPEG and WebP pictures of 8 bits per channel. A result keeps its picture's
-name, format, size, mode, alpha, EXIF, ICC profile and resolution, and, in PNG and WebP, every pixel
+name, format, size, alpha, EXIF, ICC profile and resolution, and, in PNG and WebP, every pixel
 outside the hole. Outputs that exist are skipped, so the same command goes on with a run that was
 stopped."""
 
