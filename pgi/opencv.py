@@ -1,4 +1,4 @@
-"""OpenCV, or one line that says what a bare server lacks for it."""
+"""Imports OpenCV; if system libraries are missing, the error names the packages to install."""
 
 try:
     import cv2
