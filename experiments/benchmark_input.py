@@ -1,6 +1,6 @@
-"""What `experiments.benchmark data` measures: the input pipeline's stages, and a step to feed.
+"""Cases of `experiments.benchmark` about the input: its stages, and a training step it feeds.
 
-Photographs are JPEGs of 1000 x 700 px, about as large as Places2's, in a dataset of TFDS's kind;
+Photographs are JPEGs of 1000 x 700 px, about the size of those in Places2, in a TFDS dataset;
 batches are those of the paper's configuration.
 """
 
@@ -12,7 +12,7 @@ import functools
 import io
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ _CONFIG = places2.get_config()
 
 @dataclasses.dataclass(frozen=True)
 class Batches:
-    """A case that makes many batches a run, of which one is what counts."""
+    """A run of many batches; the benchmark divides its time by `times`."""
 
     make: Callable[[], tf.Tensor]
     times: int = 32
@@ -48,14 +48,14 @@ class Batches:
 
 
 def read() -> Batches:
-    """A batch's bytes, from their places in the dataset."""
+    """Reading the bytes of a batch from random places of the dataset."""
     numbers, decoders = _numbers(), {"image": tfds.decode.SkipDecoding()}
     examples = _dataset()[0].as_data_source(split="train", decoders=decoders)
     return Batches(lambda: tf.constant([examples[next(numbers)]["image"] for _ in range(BATCH)]))
 
 
 def decode() -> Batches:
-    """A batch's pixels, from their bytes, in one thread."""
+    """Decoding a batch in one thread."""
     encoded = itertools.cycle([example["image"] for _, example in _photographs()])
 
     def batch() -> tf.Tensor:
@@ -65,19 +65,19 @@ def decode() -> Batches:
 
 
 def crops() -> Batches:
-    """All that the host does: read, decode, cut, batch."""
+    """The host's stages: read, decode, crop, batch."""
     return _next_of(_crops())
 
 
 def pyramids() -> Batches:
-    """What an accelerator does, here the CPU: masks, pyramids."""
+    """The accelerator's stage, here on the CPU: masks and pyramids."""
     batch = next(iter(_crops()))
     graph = tf.function(_builder(), autograph=False).get_concrete_function(*batch)
     return Batches(lambda: graph(*batch)[0][0])
 
 
 def whole() -> Batches:
-    """What a step is given."""
+    """The whole input pipeline."""
     return _next_of(pipeline.apply_on(_crops(), _builder(), device=None))
 
 
@@ -87,13 +87,13 @@ def step() -> Callable[[], tf.Tensor]:
     loop.compile_model(model, _CONFIG, keras.optimizers.Adam(), keras.optimizers.Adam())
     batch = next(iter(pipeline.apply_on(_crops(), _builder(), device=None)))
     graph = tf.function(model.train_step, autograph=False).get_concrete_function(batch)
-    graph(batch)  # The first also optimises the graph, for a quarter of a minute.
+    graph(batch)  # The first call also optimises the graph, for a quarter of a minute.
     return lambda: graph(batch)["loss"]
 
 
 @functools.cache
 def _dataset() -> tuple[tfds.core.DatasetBuilder, tempfile.TemporaryDirectory]:
-    """The photographs, prepared, and their folder, which goes with the process."""
+    """The prepared photographs, and their temporary folder."""
     folder = tempfile.TemporaryDirectory()
     logging.set_verbosity(logging.ERROR)
     tfds.disable_progress_bar()
@@ -114,7 +114,7 @@ def _store(folder: str) -> tfds.core.DatasetBuilder:
 
 
 def _photographs() -> Iterator[tuple[int, dict[str, Any]]]:
-    """Parts of scikit-image's photographs, each another one, as large as Places2's."""
+    """Random crops of scikit-image's photographs, resized."""
     rng = np.random.default_rng(0)
     wholes = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea()]
     for number in range(_PHOTOGRAPHS):
@@ -146,3 +146,18 @@ def _builder() -> pipeline.Builder:
 def _next_of(batches: tf.data.Dataset) -> Batches:
     iterator = iter(batches)
     return Batches(lambda: tf.nest.flatten(next(iterator))[0])
+
+
+CASES: dict[str, Callable[[], Callable[[], tf.Tensor]]] = {
+    "input: read": read,
+    "input: decode, one thread": decode,
+    "input: read, decode, crop": crops,
+    "input: masks, pyramids": pyramids,
+    "input: all": whole,
+    "input: a step that eats it": step,
+}
+
+
+def rates(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Images per second of those cases that were measured, by seconds of each case."""
+    return {name: BATCH / seconds[name] for name in CASES if name in seconds}

@@ -13,9 +13,18 @@ def literal_attention(
     dtype: tf.DType = tf.float64,
     fuse: bool = True,
 ) -> tf.Tensor:
-    """Contextual attention as its definition reads, one image at a time, patches extracted.
+    """Contextual attention of one image, written as in its definition, patch by patch.
 
-    `foreground`, `background` `[H, W, C]`, `mask` `[H, W, 1]`; `dtype` throughout.
+    Args:
+        foreground: features that are rebuilt, `[H, W, C]`.
+        background: features that patches are taken from, `[H, W, C]`.
+        mask: of the background, `[H, W, 1]`, 1 = hole; None for no hole.
+        rate: factor by which the features are reduced before they are matched.
+        dtype: of the computation.
+        fuse: whether to smooth the scores along diagonals.
+
+    Returns:
+        `[H, W, C]`, of type `dtype`.
     """
     foreground, background = (tf.cast(x, dtype) for x in (foreground, background))
     if mask is None:
@@ -39,7 +48,7 @@ def literal_attention(
     values = _patches(background, 2 * rate, rate)
     kernel = tf.reshape(values, [-1, 2 * rate, 2 * rate, foreground.shape[-1]])
     attention = tf.reshape(attention, [1, height, width, -1])
-    # Overlapping patches add up.
+    # Overlapping patches add up, four at each place.
     return (
         tf.nn.conv2d_transpose(
             attention, tf.transpose(kernel, [1, 2, 3, 0]), [1, *foreground.shape], rate, "SAME"
