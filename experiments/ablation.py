@@ -104,27 +104,30 @@ def steps_of(checkpoint: str | None) -> int:
 
 
 def collect(root: Path) -> None:
-    """Joins what the variants' folders hold so far, and writes tables, figures and sheets of it.
+    """Joins the variants' results, and writes tables, figures and sheets of them.
+
+    Variants that were trained for fewer steps than others are left out, with a message.
 
     Args:
         root: as for `run`; other processes may have filled it.
 
-    What was trained for fewer steps than others is left out, and said.
-
     Raises:
-        RuleError: there is nothing yet.
+        RuleError: nothing was measured yet.
     """
-    pattern = f"seed_*/{FOLDER}/results.json"
+    pattern = f"seed_*/{FOLDER}/{results.FILE}"
     files = [path for name in VARIANTS for path in sorted((root / name).glob(pattern))]
     check("root", "a folder with variants that were measured", bool(files), str(root))
-    found = results.join(map(results.read, files))
-    steps = [steps_of((x.run or {}).get("checkpoint")) for x in found.evaluations]
-    for evaluation, taken in zip(found.evaluations, steps):
-        if taken < max(steps) and not evaluation.diverged:
+    parts = [results.read(path) for path in files]
+    steps = [steps_of((part.evaluations[0].run or {}).get("checkpoint")) for part in parts]
+    kept = []
+    for part, taken in zip(parts, steps):
+        evaluation = part.evaluations[0]
+        if taken == max(steps) or evaluation.diverged:
+            kept.append(part)
+        else:
             which = f"{evaluation.title}, seed {evaluation.seed}"
             print(f"left out of the tables: {which} has {taken:,} steps, not {max(steps):,}")
-    kept = [x for x, n in zip(found.evaluations, steps) if n == max(steps) or x.diverged]
-    results.write(root / "results.json", replace(found, evaluations=tuple(kept)))
+    results.write(root / results.FILE, results.join(kept))
     folders = [path.parent for path in files]
     pictures = {name: folders[0] / "pictures" / name for name in (TRUTH, MASKED)}
     for folder in folders:

@@ -5,10 +5,10 @@
     python -m experiments.evaluate --dataset=div2k --size=512 --dump-inputs=inputs
     python -m experiments.evaluate --dataset=div2k --size=512 --results-dir=theirs=outputs
 
-Measures what the paper's Tables 1 and 2 and Figures 6 and 7 ask for, at the size that the
-models were trained at, and writes numbers (`results.json`), `tables.md`, plots, and sheets of
-pictures as in Figures 3 to 5. The same command goes on where it stopped; the results of several
-datasets gather in one folder.
+Measures the numbers of the paper's Tables 1 and 2 and Figures 6 and 7, at the size that the models
+were trained at, and writes them (`results.csv.gz`) with tables, plots, and sheets of pictures as in
+Figures 3 to 5. The same command continues an interrupted evaluation. One folder may hold the
+results of several datasets.
 """
 
 from __future__ import annotations
@@ -138,17 +138,16 @@ def report(output: Path, protocol: str, pictures: Mapping[str, Path]) -> None:
     """Writes tables, plots and sheets of a folder's results, and prints the tables.
 
     Args:
-        output: the folder, which holds `results.json`.
+        output: the folder, which holds `results.csv.gz`.
         protocol: whose numbers are shown.
         pictures: folders of pictures, by method; those of `TRUTH` and `MASKED` too.
     """
-    found = results.read(output / "results.json")
+    found = results.read(output / results.FILE)
     text = tables.report(found, protocol)
     write_atomically(output / "tables.md", text.encode())
     written = figures.draw(found, output, protocol)
     ours = ours_among({x.method: x.kind for x in found.evaluations if x.method in pictures})
-    crop_lists = found.crop_lists.values()
-    written += picture_sheets.draw(crop_lists, pictures, found.titles(), ours, output)
+    written += picture_sheets.draw(found.crop_lists, pictures, found.titles(), ours, output)
     print(text)
     print(f"Numbers, tables, plots and sheets are in {output}:")
     print(*(path.name for path in written), sep=", ")

@@ -1,6 +1,6 @@
-"""Draws the paper's Figures 6 and 7 from results files; needs no model.
+"""Draws the paper's Figures 6 and 7 from results tables; needs no model.
 
-python -m experiments.figures RESULTS.json [MORE.json ...]
+python -m experiments.figures RESULTS.csv.gz [MORE.csv.gz ...]
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pgi.rules import check
 
 
 def main(argv: list[str]) -> None:
-    """Draws what the results files have the numbers for."""
+    """Draws the figures that the results have the numbers for."""
     results, output = results_files.read(argv)
     protocol = flags.FLAGS.protocol
     written = figures.draw(results, output, protocol)

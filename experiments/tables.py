@@ -1,10 +1,10 @@
-"""Makes the paper's tables from results files; needs no model.
+"""Makes the paper's tables from results tables; needs no model.
 
-    python -m experiments.tables RESULTS.json [MORE.json ...]
-    python -m experiments.tables RESULTS.json --protocol=standard --output=docs
+    python -m experiments.tables RESULTS.csv.gz [MORE.csv.gz ...]
+    python -m experiments.tables RESULTS.csv.gz --protocol=standard --output=docs
 
-Joins the results files, prints the tables and writes them to `tables.md`, by default beside the
-first file.
+Joins the results, prints the tables and writes them to `tables.md`, by default beside the first
+file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pgi.atomic import write_atomically
 
 
 def main(argv: list[str]) -> None:
-    """Makes the tables of the files that are named."""
+    """Makes the tables of the named files."""
     found, folder = results_files.read(argv)
     text = tables.report(found, flags.FLAGS.protocol)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,9 @@
-"""Draws the paper's Figures 6 and 7 from results files.
+"""The paper's Figures 6 and 7, drawn from results.
 
-    python -m experiments.report.figures runs/small/results.json
-
-Figure 6 is drawn for every dataset and size that has several of the masks ratio_15 to ratio_55,
-Figure 7 for every dataset of which the same photographs were measured at several sizes under the
-masks "center".
+Figure 6 is drawn for every dataset and size measured under several of the masks ratio_15 to
+ratio_55, Figure 7 for every dataset of which the same photographs were measured at several sizes
+under the masks "center". Of the ablations' variants only ours and the baselines are drawn; the
+others have their tables.
 """
 
 from __future__ import annotations
@@ -13,27 +12,26 @@ import io
 import itertools
 import math
 import textwrap
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
-from PIL import Image
 
 from experiments.variants import OURS, VARIANTS
 from pgi.atomic import write_atomically
 from pgi.evaluation.intervals import Estimate, estimate
-from pgi.evaluation.results import Results, file_name
+from pgi.evaluation.results import Results, file_name, matrix, select
 
 SHARES = (15, 25, 35, 45, 55)
 
 _METRICS = {"l1": "L1", "psnr": "PSNR"}
-# Colour, marker and line. The paper's figures have red, green and blue; the shades of these and of
-# the others are such that the colour-blind can tell them apart.
+# Colour, marker and line: the paper's red, green and blue, in shades that the colour-blind can
+# tell apart.
 _STYLES = {
     "deepfillv2": ("#cc3311", "s", "--"),
     "deepfillv2_dagger": ("#009944", "^", "-."),
@@ -42,89 +40,75 @@ _STYLES = {
 _COLOURS = ("#ee7733", "#33bbee", "#ee3377", "#888888", "#000000")
 _MARKERS = ("D", "v", "P", "X", "*", "<", ">")
 _LINES = (":", (0, (6, 2)), (0, (3, 1, 1, 1)))
-# Letters a line.
+# Letters per line.
 _TITLE, _LEGEND = 130, 32
 
 # A method's means and intervals by place on the x axis.
 Curve = dict[int, Estimate]
 
 
-def figure_6(results: Results, dataset: str, size: int, protocol: str, path: Path) -> bool:
-    """L1 and PSNR against the hole's share of the image, as a PNG.
-
-    Lines are means over photographs, bands their 95 % bootstrap intervals. Of the ablations'
-    variants only ours and the baselines are drawn; the others have their tables.
-
-    Args:
-        results: what was measured.
-        dataset: whose crops.
-        size: their side in pixels.
-        protocol: of `pgi.metrics.PROTOCOLS`.
-        path: of the file; its folder is made.
-
-    Returns:
-        Whether there was anything to draw, at two shares or more; if not, no file is written.
-
-    Raises:
-        OSError: the file cannot be written.
-
-    Source: Figure 6. Departs from it: the bands; every method that was measured.
-    """
-    return _write(_figure_6(results, dataset, size, protocol), path)
-
-
-def figure_7(results: Results, dataset: str, protocol: str, path: Path) -> bool:
-    """L1 and PSNR against the image's side, under the masks "center"; else as `figure_6`.
-
-    Every size is of the same photographs, those that all sizes have; without any, nothing is drawn.
-
-    Source: Figure 7. Departs from it: as `figure_6`.
-    """
-    return _write(_figure_7(results, dataset, protocol), path)
-
-
-def draw(results: Results, output: Path, protocol: str) -> list[Path]:
+def draw(found: Results, output: Path, protocol: str) -> list[Path]:
     """Writes all figures that the results have the numbers for; returns their paths.
 
     Args:
-        results: what was measured.
+        found: what was measured.
         output: folder of the files, `figure_6_DATASET_SIZE.png` and `figure_7_DATASET.png`.
         protocol: of `pgi.metrics.PROTOCOLS`.
 
     Raises:
         OSError: a file cannot be written.
     """
-    written = []
-    for dataset, sizes in _sizes(results).items():
+    figures: dict[Path, Figure | None] = {}
+    sizes = sorted({(x.dataset, x.size) for x in found.crop_lists})
+    for dataset, of_dataset in itertools.groupby(sizes, key=lambda x: x[0]):
         stem = file_name(dataset)
-        for size in sizes:
+        for _, size in of_dataset:
             path = output / f"figure_6_{stem}_{size}.png"
-            written += [path] * figure_6(results, dataset, size, protocol, path)
-        path = output / f"figure_7_{stem}.png"
-        written += [path] * figure_7(results, dataset, protocol, path)
-    return written
+            figures[path] = figure_6(found, dataset, size, protocol)
+        figures[output / f"figure_7_{stem}.png"] = figure_7(found, dataset, protocol)
+    drawn = {path: figure for path, figure in figures.items() if figure}
+    for path, figure in drawn.items():
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", pil_kwargs={"optimize": True})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, picture.getvalue())
+    return list(drawn)
 
 
-def _figure_6(results: Results, dataset: str, size: int, protocol: str) -> Figure | None:
-    places = {share: {"size": size, "masks": f"ratio_{share}"} for share in SHARES}
-    figure = _plot(results, dataset, protocol, places, f"{size} px, central square hole")
+def figure_6(found: Results, dataset: str, size: int, protocol: str) -> Figure | None:
+    """L1 and PSNR against the hole's share of the image, under central squares.
+
+    Lines are means over photographs, bands their 95 % bootstrap intervals (the paper's Figure 6 has
+    none). None if there are numbers of fewer than two shares.
+
+    Args:
+        found: what was measured.
+        dataset: of the crops.
+        size: side of the crops in pixels.
+        protocol: of `pgi.metrics.PROTOCOLS`.
+    """
+    numbers = select(found.by_photograph(), dataset=dataset, size=size, protocol=protocol)
+    shares = {f"ratio_{share}": share for share in SHARES}
+    numbers = numbers[numbers.masks.isin(shares)]
+    numbers = numbers.assign(x=numbers.masks.map(shares))
+    figure = _plot(found, numbers, f"{dataset}, {size} px, central square hole", protocol)
     for axes in figure.axes if figure else ():
         axes.set_xlabel("hole, % of the image")
     return figure
 
 
-def _figure_7(results: Results, dataset: str, protocol: str) -> Figure | None:
-    sizes = _sizes(results).get(dataset, [])
-    places: dict[int, dict[str, Any]] = {
-        size: {"size": size, "masks": "center"}
-        for size in sizes
-        if _measured(results, dataset=dataset, size=size, masks="center", protocol=protocol)
-    }
-    # Others at another size would bend the curves: small photographs have no large crops.
-    names = [set(results.photographs(dataset, size)) for size in places]
-    common = set.intersection(*names) if names else set()
-    subject = "central square hole of half the side"
-    figure = _plot(results, dataset, protocol, places, subject, common)
+def figure_7(found: Results, dataset: str, protocol: str) -> Figure | None:
+    """L1 and PSNR against the image's side, under the masks "center"; else as `figure_6`.
+
+    All sizes show the same photographs, those that every size has: small photographs have no large
+    crops, and others in their place would bend the curves. None if there is no such photograph.
+    """
+    numbers = select(found.by_photograph(), dataset=dataset, masks="center", protocol=protocol)
+    numbers = _drawn(numbers.assign(x=numbers["size"]))
+    sizes = numbers.groupby("photograph")["size"].transform("nunique")
+    numbers = numbers[sizes == numbers["size"].nunique()]
+    subject = f"{dataset}, central square hole of half the side"
+    figure = _plot(found, numbers, subject, protocol, "the same ")
     for axes in figure.axes if figure else ():
         ticks = axes.get_xticks()
         axes.set_xscale("log", base=2)
@@ -134,42 +118,35 @@ def _figure_7(results: Results, dataset: str, protocol: str) -> Figure | None:
     return figure
 
 
-def _plot(
-    results: Results,
-    dataset: str,
-    protocol: str,
-    places: Mapping[int, Mapping[str, Any]],
-    subject: str,
-    only: Collection[str] | None = None,
-) -> Figure | None:
-    """A panel a metric.
+def _drawn(numbers: pd.DataFrame) -> pd.DataFrame:
+    """The numbers of the methods that get a line, in the metrics that get a panel."""
+    variants = numbers.method.isin(VARIANTS) & ~numbers.method.isin(_STYLES)
+    return numbers[~variants & numbers.metric.isin(_METRICS)]
 
-    Args:
-        results, dataset, protocol: as for `figure_6`.
-        places: arguments of `Results.values` by place on the x axis.
-        subject: for the title.
-        only: names of photographs to which the numbers are restricted.
-    """
-    panels = {
-        metric: _curves(results, metric, places, only, dataset=dataset, protocol=protocol)
-        for metric in _METRICS
-    }
-    curves = [curve for panel in panels.values() for curve in panel.values()]
-    if len({x for curve in curves for x in curve}) < 2:
+
+def _plot(
+    found: Results, numbers: pd.DataFrame, subject: str, protocol: str, same: str = ""
+) -> Figure | None:
+    """A panel per metric; `numbers` have their place on the x axis in the column "x"."""
+    panels: dict[str, dict[str, Curve]] = {}
+    for (metric, method, x), rows in _drawn(numbers).groupby(["metric", "method", "x"]):
+        if np.isfinite(rows.value).all():  # PSNR is infinite where a result is the truth.
+            panels.setdefault(metric, {}).setdefault(method, {})[x] = estimate(matrix(rows))
+    points = [(x, y.n) for panel in panels.values() for c in panel.values() for x, y in c.items()]
+    if len({x for x, _ in points}) < 2:
         return None
     figure = Figure(figsize=(12, 5), dpi=100, layout="constrained")
-    panels = {metric: panel for metric, panel in panels.items() if panel}
     lines: dict[str, Line2D] = {}
-    subplots = figure.subplots(1, len(panels), squeeze=False)[0]
-    for letter, axes, (metric, panel) in zip("ab", subplots, panels.items()):
+    shown = [metric for metric in _METRICS if metric in panels]
+    for letter, axes, metric in zip("ab", figure.subplots(1, len(shown), squeeze=False)[0], shown):
         axes.set_title(f"({letter}) {_METRICS[metric]}")
         axes.set_ylabel(_axis_label(metric, protocol))
-        lines |= _draw_curves(axes, panel, results.titles())
-    counts = sorted({point.n for curve in curves for point in curve.values()})
+        lines |= _draw_curves(axes, panels[metric], found.titles())
+    counts = sorted({n for _, n in points})
     photographs = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     title = (
-        f'{dataset}, {subject}, protocol "{protocol}": '
-        f"means over {'the same ' * (only is not None)}{photographs} photographs, 95 % intervals"
+        f'{subject}, protocol "{protocol}": means over {same}{photographs} photographs, '
+        "95 % intervals"
     )
     figure.suptitle(_text(title, _TITLE), fontsize="medium")
     # Below the panels, where it hides nothing.
@@ -177,47 +154,17 @@ def _plot(
     return figure
 
 
-def _drawn(results: Results) -> list[str]:
-    """The methods that get a line."""
-    return [x for x in results.titles() if x not in VARIANTS or x in _STYLES]
-
-
-def _measured(results: Results, **place: Any) -> bool:
-    """Whether any of these has numbers; of what, as for `Results.values`."""
-    wanted = [(method, metric) for method in _drawn(results) for metric in _METRICS]
-    return any(results.values(*names, **place) is not None for names in wanted)
-
-
-def _curves(
-    results: Results,
-    metric: str,
-    places: Mapping[int, Mapping[str, Any]],
-    only: Collection[str] | None,
-    **wanted: Any,
-) -> dict[str, Curve]:
-    """By method; without what was not measured, and infinite PSNR."""
-    curves: dict[str, Curve] = {}
-    for method in _drawn(results):
-        for x, place in places.items():
-            values = results.values(method, metric, **place, **wanted)
-            if values is not None and only is not None:
-                names = results.photographs(wanted["dataset"], place["size"])
-                values = values[:, [name in only for name in names]]
-            if values is not None and values.size and np.isfinite(values).all():
-                curves.setdefault(method, {})[x] = estimate(values)
-    return curves
-
-
 def _draw_curves(
     axes: Axes, curves: Mapping[str, Curve], titles: Mapping[str, str]
 ) -> dict[str, Line2D]:
-    """Lines and bands; returns the lines by method."""
-    # The same for a method in every figure, whatever else is drawn.
+    """Draws lines and bands; returns the lines by method."""
+    # A method looks the same in every figure, so those without numbers count too.
     others = [method for method in titles if method not in VARIANTS]
     cycles = (itertools.cycle(x) for x in (_COLOURS, _MARKERS, _LINES))
     styles = {**_STYLES, **dict(zip(others, zip(*cycles)))}
     lines = {}
-    for method, curve in curves.items():
+    for method in (x for x in titles if x in curves):
+        curve = curves[method]
         colour, marker, line_style = styles[method]
         means = [point.mean for point in curve.values()]
         (lines[method],) = axes.plot(
@@ -243,25 +190,5 @@ def _axis_label(metric: str, protocol: str) -> str:
 
 
 def _text(text: str, width: int) -> str:
-    """Broken into lines of so many letters; a dollar, which would begin a formula, is one."""
+    """Lines of at most `width` letters, with dollars escaped, which would begin a formula."""
     return textwrap.fill(text, width).replace("$", r"\$")
-
-
-def _sizes(results: Results) -> dict[str, list[int]]:
-    """Each dataset's sizes, ascending."""
-    sizes: dict[str, list[int]] = {}
-    for size, dataset in sorted({(x.size, x.dataset) for x in results.crop_lists.values()}):
-        sizes.setdefault(dataset, []).append(size)
-    return sizes
-
-
-def _write(figure: Figure | None, path: Path) -> bool:
-    if figure is None:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawn, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png")
-    # Bands over bands have thousands of shades; 256 look the same and take a quarter of the bytes.
-    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG")
-    write_atomically(path, small.getvalue())
-    return True

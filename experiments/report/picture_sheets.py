@@ -1,4 +1,4 @@
-"""Sheets of pictures that an evaluation left: truth, masked, each method, each level of ours."""
+"""Sheets of an evaluation's pictures: truth, masked, each method, each level of ours."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def draw(
     ours: str | None,
     output: Path,
 ) -> list[Path]:
-    """Writes a sheet for each crop list and mask set that pictures were kept of.
+    """Writes a sheet for each crop list and mask set with pictures.
 
     Args:
-        crop_lists: whose crops are shown.
-        pictures: by method, the folder of its pictures, in the order of the columns; those of
-            `TRUTH` and `MASKED` too.
+        crop_lists: of the crops that are shown.
+        pictures: folder of pictures by method, and by `TRUTH` and `MASKED`, in the order of the
+            columns.
         titles: of the methods.
         ours: the method whose levels are shown too, last.
         output: folder for the sheets.

@@ -1,4 +1,4 @@
-"""The command line of programs that make something of results files."""
+"""The command line of the programs that read results tables."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from pgi.metrics import PROTOCOLS
 
 
 def define_flags() -> None:
-    """Defines --protocol and --output, for a program that calls `read`.
+    """Defines --protocol and --output.
 
-    To be called before `run`, not on import: tests import several programs into one process.
+    Call it before `run`, not on import: tests import several programs into one process.
     """
-    flags.DEFINE_enum("protocol", "paper", list(PROTOCOLS), "Whose numbers are taken.")
+    flags.DEFINE_enum("protocol", "paper", list(PROTOCOLS), "Of the numbers.")
     flags.DEFINE_string("output", None, "Folder to write to; default: that of the first file.")
 
 
 def read(argv: Sequence[str]) -> tuple[results.Results, Path]:
-    """The results files that a command line names, joined, and the folder to write to.
+    """The results tables that a command line names, joined, and the folder to write to.
 
     Raises:
         UsageError: it names none.
-        RuleError: a file holds something else, or they cannot be compared.
+        RuleError: a file is no results table, or they cannot be compared.
         OSError: a file cannot be read.
     """
     paths = [Path(name) for name in argv[1:]]
     if not paths:
-        raise app.UsageError("name one results file or more")
+        raise app.UsageError("name one results table or more: results.csv.gz")
     output = flags.FLAGS.output
     return results.join(map(results.read, paths)), Path(output or paths[0].parent)

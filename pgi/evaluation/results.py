@@ -1,28 +1,50 @@
-"""What an evaluation measured, as JSON from which every table and plot can be made again.
+"""What evaluations measured: one table with a row per number, and what was run beside it.
 
-A file holds evaluations, one for each method and seed, and the crop lists that they refer to. Lists
-of numbers stand beside their mean, 95 % bootstrap interval and n, which are for its readers: tables
-are made from the numbers themselves.
+    results.csv.gz             method, seed, dataset, size, masks, protocol, metric, crop, photograph,
+                               value: a row for each number, none of them a mean
+    results.provenance.json    what each method and seed was, hashes of crops and masks, versions
+
+Dataset and size name a list of crops, of which there is one in a file. Times are rows too: metric
+"seconds", protocol "time". `pandas.read_csv` reads the table, and any mean is a pivot of it.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import gzip
 import hashlib
+import io
 import json
-import math
 import re
-import statistics
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from pgi.arrays import FloatArray
 from pgi.atomic import write_atomically
 from pgi.errors import RuleError
-from pgi.evaluation.intervals import estimate
+
+FILE = "results.csv.gz"
+_TYPES = {
+    "method": str,
+    "seed": int,
+    "dataset": str,
+    "size": int,
+    "masks": str,
+    "protocol": str,
+    "metric": str,
+    "crop": int,
+    "photograph": str,
+    "value": float,
+}
+COLUMNS = list(_TYPES)
+# Metric and protocol of the rows that hold the time per image.
+SECONDS, TIME = "seconds", "time"
+_DAMAGE = (gzip.BadGzipFile, zlib.error, EOFError)
 
 
 @dataclass(frozen=True)
@@ -33,61 +55,47 @@ class CropList:
         dataset: as `data.load` takes it.
         size: side of the crops in pixels.
         crop: how they are cut, as in `DataConfig`.
-        photographs: the photograph's name, for each crop.
-        places: top, left, height and width in it, in pixels, for each crop.
-        sha256: of names and places.
-        pixels_sha256: of what was cut.
+        lines: a line "NAME TOP LEFT HEIGHT WIDTH" per crop, in pixels of the photograph.
+        sha256: of size, kind and lines, as docs/EVALUATION.md says.
+        pixels_sha256: of the pixels that were cut.
     """
 
     dataset: str
     size: int
     crop: str
-    photographs: Sequence[str]
-    places: Sequence[Sequence[int]]
+    lines: Sequence[str]
     sha256: str
     pixels_sha256: str
 
     @property
+    def photographs(self) -> list[str]:
+        """The photograph's name, for each crop."""
+        return [line.rsplit(" ", 4)[0] for line in self.lines]
+
+    @property
+    def places(self) -> list[tuple[int, ...]]:
+        """Top, left, height and width in the photograph, for each crop."""
+        return [tuple(map(int, line.rsplit(" ", 4)[1:])) for line in self.lines]
+
+    @property
     def folder(self) -> str:
-        """What files of these crops lie in: "div2k_512_1a2b3c4d", by the start of the hash."""
+        """Folder of files of these crops, with the start of the hash: "div2k_512_1a2b3c4d"."""
         return f"{file_name(self.dataset)}_{self.size}_{self.sha256[:8]}"
 
 
 @dataclass(frozen=True)
-class Score:
-    """A method's numbers on one crop list under one mask set, by one protocol.
-
-    Attributes:
-        crops: the crop list's `sha256`.
-        masks: the mask set's name, see `pgi.evaluation.mask_sets`.
-        masks_sha256: of the masks, one for each crop.
-        protocol: of `pgi.metrics.PROTOCOLS`.
-        values: a number for each crop, by metric: "l1", "psnr", "ssim".
-        seconds: median time an image, if it was measured.
-    """
-
-    crops: str
-    masks: str
-    masks_sha256: str
-    protocol: str
-    values: Mapping[str, Sequence[float]]
-    seconds: float | None = None
-
-
-@dataclass(frozen=True)
 class Evaluation:
-    """All scores of one method, of one seed.
+    """What one method is, with one seed, and how it was measured.
 
     Attributes:
         method: its short name, such as "pg" or "telea".
-        title: what tables and pictures call it.
+        title: its name in tables and pictures.
         kind: "trained", "classical" (needs no training) or "outputs" (a folder of results).
-        seed: of the training; 0 for what has none.
-        run: what was measured, as plain values: of a trained one its run folder's name,
-            checkpoint, "sha256", config and git commit; of a folder of results its name.
-        made: with what: git commit, versions, machine.
-        diverged: step and reason, if the training diverged; there are no scores then.
-        scores: what was measured.
+        seed: of the training; 0 for a method without one.
+        run: plain values. Of a trained model: "folder" (the run folder's name), "checkpoint", its
+            "sha256", "config" and "git_commit". Of a folder of results: "folder".
+        made: git commit, versions and machine of the measurement.
+        diverged: step and reason, if the training diverged; there are no numbers then.
     """
 
     method: str
@@ -97,69 +105,87 @@ class Evaluation:
     run: Mapping[str, Any] | None = None
     made: Mapping[str, Any] = field(default_factory=dict)
     diverged: Mapping[str, Any] | None = None
-    scores: Sequence[Score] = ()
 
 
-@dataclass(frozen=True)
+def _empty() -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in _TYPES.items()})
+
+
+@dataclass(frozen=True, eq=False)
 class Results:
-    """Evaluations, and the crop lists that they refer to by `sha256`."""
+    """Numbers, and what they are of.
 
-    crop_lists: Mapping[str, CropList] = field(default_factory=dict)
+    Attributes:
+        scores: a row per number, with `COLUMNS`; crops of a photograph in their order.
+        evaluations: of the methods and seeds, in the order of the tables.
+        crop_lists: one per dataset and size.
+        masks: SHA-256 of the masks by dataset, size and name of the mask set.
+    """
+
+    scores: pd.DataFrame = field(default_factory=_empty)
     evaluations: Sequence[Evaluation] = ()
+    crop_lists: Sequence[CropList] = ()
+    masks: Mapping[tuple[str, int, str], str] = field(default_factory=dict)
 
     def titles(self) -> dict[str, str]:
         """The methods' titles by their names, in order."""
-        return {evaluation.method: evaluation.title for evaluation in self.evaluations}
+        return {x.method: x.title for x in self.evaluations}
 
-    def values(
-        self,
-        method: str,
-        metric: str,
-        *,
-        dataset: str,
-        size: int,
-        masks: str,
-        protocol: str = "paper",
-    ) -> np.ndarray | None:
-        """A metric's numbers, `[seeds, photographs]`; crops of one photograph are averaged.
+    def by_photograph(self) -> pd.DataFrame:
+        """The metrics with the crops of a photograph averaged: `COLUMNS` without "crop"."""
+        keys = [name for name in COLUMNS if name not in ("crop", "value")]
+        metrics = self.scores[self.scores.metric != SECONDS]
+        return metrics.groupby(keys, sort=False, as_index=False).value.mean()
 
-        PSNR is infinite where a result is the truth. None if there is no number, as for what
-        diverged with every seed.
-        """
-        scores = self._scores(method, dataset, size, masks)
-        lists = [
-            _by_photograph(score.values[metric], self.crop_lists[score.crops].photographs)
-            for score in _first_of_each_seed(x for x in scores if x[1].protocol == protocol)
-            if metric in score.values
-        ]
-        return np.stack(lists) if lists else None
+    def seconds(self) -> pd.DataFrame:
+        """Time per image by method, dataset and size: the median over seeds of their medians."""
+        timed = self.scores[self.scores.metric == SECONDS]
+        keys = ["method", "dataset", "size"]
+        seeds = timed.groupby([*keys, "seed"], as_index=False).value.median()
+        return seeds.groupby(keys, as_index=False).value.median()
 
-    def photographs(self, dataset: str, size: int) -> list[str]:
-        """The names of the photographs, in the order of their `values`."""
-        lists = [x for x in self.crop_lists.values() if (x.dataset, x.size) == (dataset, size)]
-        return list(dict.fromkeys(lists[0].photographs)) if lists else []
 
-    def seconds(self, method: str, *, dataset: str, size: int, masks: str) -> float | None:
-        """Time an image, the median over seeds of their medians; None if it was not measured."""
-        scores = self._scores(method, dataset, size, masks)
-        times = {seed: x.seconds for seed, x in scores if x.seconds is not None}
-        return statistics.median(times.values()) if times else None
+def rows(
+    method: str,
+    seed: int,
+    crops: CropList,
+    masks: str,
+    protocol: str,
+    metric: str,
+    values: Sequence[float] | FloatArray,
+) -> pd.DataFrame:
+    """The table's rows of a metric's values, one per crop."""
+    return pd.DataFrame(
+        {
+            "method": method,
+            "seed": seed,
+            "dataset": crops.dataset,
+            "size": crops.size,
+            "masks": masks,
+            "protocol": protocol,
+            "metric": metric,
+            "crop": range(len(crops.lines)),
+            "photograph": crops.photographs,
+            "value": np.asarray(values, float),
+        }
+    )
 
-    def diverged(self, method: str) -> list[Evaluation]:
-        """The method's evaluations whose training diverged."""
-        return [x for x in self.evaluations if x.method == method and x.diverged]
 
-    def _scores(self, method: str, dataset: str, size: int, masks: str) -> list[tuple[int, Score]]:
-        """Seeds and scores."""
-        return [
-            (evaluation.seed, score)
-            for evaluation in self.evaluations
-            if evaluation.method == method
-            for score in evaluation.scores
-            if (self.crop_lists[score.crops].dataset, self.crop_lists[score.crops].size)
-            == (dataset, size)
-            and score.masks == masks
-        ]
+def select(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
+    """The rows whose columns have the values: `select(scores, method="pg", size=128)`."""
+    for column, value in wanted.items():
+        table = table[table[column] == value]
+    return table
+
+
+def matrix(numbers: pd.DataFrame) -> FloatArray:
+    """One method's numbers of one metric as `[seeds, photographs]`.
+
+    Args:
+        numbers: of `Results.by_photograph`; photographs stay in the order of their first rows.
+    """
+    table = numbers.pivot(index="seed", columns="photograph", values="value")
+    return np.asarray(table[numbers.photograph.unique()])
 
 
 def file_name(dataset: str) -> str:
@@ -168,105 +194,103 @@ def file_name(dataset: str) -> str:
 
 
 def join(parts: Iterable[Results]) -> Results:
-    """All of them in one. Of a number that was measured twice, the first counts.
+    """All of them in one; a number that several parts hold counts once, a time's first.
 
     Raises:
         RuleError: they were measured on different crops of a dataset at one size, or under
             different masks of one name, and so cannot be compared; or two checkpoints have the
-            same name; or one score has other numbers in another part.
+            same name; or a number differs between parts.
     """
     every = list(parts)
-    crop_lists = [crops for part in every for crops in part.crop_lists.values()]
-    evaluations = [evaluation for part in every for evaluation in part.evaluations]
-    seen: dict[tuple[Any, ...], str] = {}
-    for crops in crop_lists:
-        _check_same(seen, ("crops", crops.dataset, crops.size), crops.sha256)
-        _check_same(seen, ("pixels", crops.dataset, crops.size), crops.pixels_sha256)
-    for evaluation in evaluations:
-        sha256 = (evaluation.run or {}).get("sha256", "")
-        _check_same(seen, ("method", evaluation.method, f"seed {evaluation.seed}"), sha256)
-        for score in evaluation.scores:
-            _check_same(seen, ("masks", score.crops, score.masks), score.masks_sha256)
-            which = (evaluation.method, evaluation.seed, score.crops, score.masks, score.protocol)
-            numbers = hashlib.sha256(repr(sorted(score.values.items())).encode()).hexdigest()
-            _check_same(seen, ("numbers", *which), numbers)
-    return Results({x.sha256: x for x in crop_lists}, tuple(evaluations))
-
-
-def write(path: Path, results: Results) -> None:
-    """Writes a results file, whole or not at all."""
-    described = asdict(results)
-    described["crop_lists"] = list(described["crop_lists"].values())
-    for evaluation in described["evaluations"]:
-        for score in evaluation["scores"]:
-            photographs = results.crop_lists[score["crops"]].photographs
-            for metric, numbers in score["values"].items():
-                score["values"][metric] = {
-                    **asdict(estimate(_by_photograph(numbers, photographs)[np.newaxis])),
-                    "values": [float(f"{number:.7g}") for number in numbers],
-                }
-    text = json.dumps(_without_infinity(described), indent=1, allow_nan=False)
-    # The innermost lists on a line each, not an item a line; no string of JSON holds a line break.
-    text = re.sub(r"\[\n[^\[\]{}]*\]", lambda found: re.sub(r"\n *", " ", found[0]), text)
-    write_atomically(path, text.encode() + b"\n")
-
-
-def read(path: Path) -> Results:
-    """Reads a results file.
-
-    Raises:
-        RuleError: it holds something else.
-        OSError: it cannot be read.
-    """
-    try:
-        described = json.loads(path.read_bytes())
-        crop_lists = [CropList(**crops) for crops in described["crop_lists"]]
-        evaluations = [
-            Evaluation(**{**x, "scores": tuple(_score(score) for score in x["scores"])})
-            for x in described["evaluations"]
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RuleError(f"{path} is no results file of this version: {error}") from error
-    named = {score.crops for x in evaluations for score in x.scores}
-    if unlisted := named - {crops.sha256 for crops in crop_lists}:
-        raise RuleError(f"{path} lacks the crop lists {', '.join(sorted(unlisted))}")
-    return Results({crops.sha256: crops for crops in crop_lists}, tuple(evaluations))
-
-
-def _score(described: dict[str, Any]) -> Score:
-    lists = {metric: x["values"] for metric, x in described["values"].items()}
-    values = {m: [math.inf if x is None else x for x in numbers] for m, numbers in lists.items()}
-    return dataclasses.replace(Score(**described), values=values)
-
-
-def _by_photograph(numbers: Sequence[float], photographs: Sequence[str]) -> np.ndarray:
-    """The mean over the crops of each photograph, in the order of their first crops."""
-    order = {name: place for place, name in enumerate(dict.fromkeys(photographs))}
-    places = [order[name] for name in photographs]
-    return np.bincount(places, numbers) / np.bincount(places)
-
-
-def _first_of_each_seed(scores: Iterable[tuple[int, Score]]) -> list[Score]:
-    found: dict[int, Score] = {}
-    for seed, score in scores:
-        found.setdefault(seed, score)
-    return list(found.values())
-
-
-def _check_same(seen: dict[tuple[Any, ...], str], key: tuple[Any, ...], sha256: str) -> None:
-    first = seen.setdefault(key, sha256)
-    if first != sha256:
+    evaluations = [x for part in every for x in part.evaluations]
+    crop_lists: dict[tuple[str, int], CropList] = {}
+    masks: dict[tuple[str, int, str], str] = {}
+    runs: dict[tuple[str, int], str] = {}
+    for part in every:
+        for crops in part.crop_lists:
+            key = (crops.dataset, crops.size)
+            first = crop_lists.setdefault(key, crops)
+            _check_same("crops", key, first.sha256, crops.sha256)
+            _check_same("pixels", key, first.pixels_sha256, crops.pixels_sha256)
+        for place, sha256 in part.masks.items():
+            _check_same("masks", place, masks.setdefault(place, sha256), sha256)
+    for x in evaluations:
+        sha256 = (x.run or {}).get("sha256", "")
+        name = (x.method, x.seed)
+        _check_same("method", (x.method, f"seed {x.seed}"), runs.setdefault(name, sha256), sha256)
+    tables = [part.scores for part in every]
+    scores = pd.concat([_empty(), *tables], ignore_index=True).drop_duplicates()
+    again = scores[scores.duplicated(COLUMNS[:-1])]
+    for row in again[again.metric != SECONDS].itertuples():
         raise RuleError(
-            f"results must be of the same {key[0]} to be compared, got sha256 {first[:12]} and "
-            f"{sha256[:12]} of {', '.join(map(str, key[1:]))}"
+            f"results must be of the same numbers to be compared, got two of {row.method}, "
+            f"seed {row.seed}: {row.metric} of {row.photograph}, {row.size} px, {row.masks}"
+        )
+    return Results(
+        scores.drop(again.index),
+        [x for n, x in enumerate(evaluations) if x not in evaluations[:n]],
+        list(crop_lists.values()),
+        masks,
+    )
+
+
+def _check_same(kind: str, place: tuple[Any, ...], first: str, second: str) -> None:
+    if first != second:
+        raise RuleError(
+            f"results must be of the same {kind} to be compared, got sha256 {first[:12]} and "
+            f"{second[:12]} of {', '.join(map(str, place))}"
         )
 
 
-def _without_infinity(described: Any) -> Any:
-    """JSON has no infinity: None stands for it."""
-    if isinstance(described, Mapping):
-        return {key: _without_infinity(value) for key, value in described.items()}
-    if isinstance(described, (list, tuple)):
-        return [_without_infinity(value) for value in described]
-    infinite = isinstance(described, float) and math.isinf(described)
-    return None if infinite else described
+def write(path: Path, results: Results) -> None:
+    """Writes the table, `*.csv.gz`, and its provenance beside it, each whole or not at all."""
+    table = results.scores.to_csv(index=False).encode(errors="surrogateescape")
+    described = {
+        "table_sha256": hashlib.sha256(table).hexdigest(),
+        "evaluations": [asdict(x) for x in results.evaluations],
+        "crop_lists": [asdict(x) for x in results.crop_lists],
+        "masks": [[*place, sha256] for place, sha256 in results.masks.items()],
+    }
+    write_atomically(path, gzip.compress(table, mtime=0))  # Equal numbers make equal files.
+    write_atomically(provenance_file(path), json.dumps(described, indent=1).encode() + b"\n")
+
+
+def read(path: Path) -> Results:
+    """Reads a table that `write` wrote, compressed or not, with its provenance.
+
+    Raises:
+        RuleError: it holds something else, or the two files do not belong together.
+        OSError: one of them cannot be read.
+    """
+    if path.suffix == ".json":
+        raise RuleError(
+            f"{path} is no results table: earlier versions wrote results.json. Measure again with "
+            f"`make evaluate`, which writes {FILE}"
+        )
+    content, described = path.read_bytes(), provenance_file(path).read_bytes()
+    try:
+        table = gzip.decompress(content) if path.suffix == ".gz" else content
+        plain = json.loads(described)
+        if plain["table_sha256"] != hashlib.sha256(table).hexdigest():
+            raise ValueError(f"{provenance_file(path).name} is of another table")
+        return Results(
+            pd.read_csv(
+                io.BytesIO(table),
+                dtype=_TYPES,
+                keep_default_na=False,  # A photograph may be called "NA".
+                float_precision="round_trip",
+                encoding_errors="surrogateescape",
+            ),
+            [Evaluation(**x) for x in plain["evaluations"]],
+            [CropList(**x) for x in plain["crop_lists"]],
+            {(dataset, size, name): sha256 for dataset, size, name, sha256 in plain["masks"]},
+        )
+    except (*_DAMAGE, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RuleError(
+            f"{path} is no results table, or damaged: {error}. Remove it and measure again"
+        ) from error
+
+
+def provenance_file(table: Path) -> Path:
+    """The file beside a table that says what was run."""
+    return table.with_name(table.name.removesuffix(".gz").removesuffix(".csv") + ".provenance.json")

@@ -1,4 +1,4 @@
-"""What is asked of every method: frozen crops under a frozen set of masks."""
+"""Tasks that every method is given: frozen crops under a frozen set of masks."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from pgi.arrays import BoolArray, UInt8Array
 from pgi.atomic import write_atomically
 from pgi.evaluation import mask_sets
 from pgi.evaluation.crops import Crops
 from pgi.evaluation.methods import Case
 from pgi.sheets import png
 
-# The masks of the paper's Tables 1 and 2 and Figures 3 to 5: pictures are kept of these.
+# Pictures are kept of these masks, those of the paper's Tables 1 and 2 and Figures 3 to 5.
 SHOWN = ("center", "freeform")
 _GREY = np.uint8(127)
 _PICTURES = 4
@@ -34,26 +36,32 @@ class Task:
 
     crops: Crops
     masks: str
-    holes: np.ndarray
+    holes: BoolArray
 
     @property
     def place(self) -> str:
         """Folder of its pictures: "div2k_512_1a2b3c4d/center"."""
         return f"{self.crops.listed.folder}/{self.masks}"
 
+    @property
+    def where(self) -> dict[str, Any]:
+        """Its dataset, size and masks, as columns of `pgi.evaluation.results`."""
+        crops = self.crops.listed
+        return {"dataset": crops.dataset, "size": crops.size, "masks": self.masks}
+
     @functools.cached_property
     def masks_sha256(self) -> str:
-        """Of the holes; kept, since every score asks for it and a hundred large masks take time."""
+        """Of the holes; cached, since a hundred large masks take a while."""
         return mask_sets.sha256(self.holes)
 
     def cases(self) -> list[Case]:
-        """The holes to fill; the truth under them is grey, so that no method can see it."""
+        """The images to fill, grey under the hole, so that no method sees the truth."""
         blank = np.where(self.holes, _GREY, self.crops.images)
         parts = zip(self.crops.names, blank, self.holes[..., 0])
         return [Case(self.place, name, image, hole) for name, image, hole in parts]
 
     def shown(self) -> list[int]:
-        """Which crops pictures are kept of: the first of each of the first photographs."""
+        """Numbers of the crops of which pictures are kept: one of each of the first photographs."""
         if self.masks not in SHOWN:
             return []
         photographs = self.crops.listed.photographs
@@ -61,7 +69,7 @@ class Task:
 
 
 def tasks(crops: Crops, masks: Iterable[str]) -> list[Task]:
-    """Crops under each of the mask sets that are named.
+    """Crops under each of the named mask sets.
 
     Raises:
         RuleError: a mask set is unknown.
@@ -71,11 +79,11 @@ def tasks(crops: Crops, masks: Iterable[str]) -> list[Task]:
 
 
 def dump_inputs(compared: Iterable[Task], output: Path) -> None:
-    """Writes what another method needs to be scored on the same crops and masks.
+    """Writes images and masks for another method, to be scored on the same crops and masks.
 
-    As `OUTPUT/images/div2k_512_1a2b3c4d/center/0000.png`, grey in the hole, and `OUTPUT/masks/...`,
-    white = hole; `OUTPUT/inputs.json` names crops and masks with their hashes. Its results, in a
-    folder of the structure of `images`, are read by `pgi.evaluation.methods.Outputs`.
+    Images are `OUTPUT/images/div2k_512_1a2b3c4d/center/0000.png`, grey in the hole; masks are
+    `OUTPUT/masks/...`, white = hole. `OUTPUT/inputs.json` has the hashes of crops and masks.
+    `pgi.evaluation.methods.Outputs` reads the results, from folders named as those of `images`.
     """
     listed = []
     for task in compared:
@@ -87,7 +95,7 @@ def dump_inputs(compared: Iterable[Task], output: Path) -> None:
     write_atomically(output / "inputs.json", json.dumps(listed, indent=1).encode() + b"\n")
 
 
-def write_png(path: Path, picture: np.ndarray) -> None:
+def write_png(path: Path, picture: UInt8Array) -> None:
     """Writes `[H, W, 3]` RGB or `[H, W]` uint8, whole or not at all; makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, png(picture))
