@@ -1,14 +1,14 @@
-"""Held: no broken rule passes, each error names its field, and a config survives JSON."""
+"""Configs: a broken rule is an error that names its field, and JSON keeps every value."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
+from typing import Any
 
 import pytest
 
-from pgi import config as configs
 from pgi import rules
 from pgi.config import (
     DataConfig,
@@ -93,7 +93,9 @@ PARTS = {
 
 
 @pytest.mark.parametrize("kind, field, value, rule", BROKEN)
-def test_a_broken_rule_is_an_error_that_names_field_rule_and_value(kind, field, value, rule):
+def test_a_broken_rule_is_an_error_that_names_field_rule_and_value(
+    kind: type, field: str, value: object, rule: str
+) -> None:
     for make in (
         lambda: kind(**{field: value}),
         lambda: from_dict({PARTS[kind]: {field: value}}),
@@ -105,7 +107,7 @@ def test_a_broken_rule_is_an_error_that_names_field_rule_and_value(kind, field, 
         assert f"{value!r}" in message[message.rindex("got ") :]
 
 
-def test_every_field_but_switches_has_a_rule_that_is_tried_above():
+def test_every_field_but_switches_has_a_rule_that_is_tried_above() -> None:
     fields = {
         (kind, field.name): field.type for kind in PARTS for field in dataclasses.fields(kind)
     }
@@ -123,7 +125,9 @@ def test_every_field_but_switches_has_a_rule_that_is_tried_above():
         (TrainConfig, {"beta_1": 0.0, "beta_2": 0.0, "minutes": 0.0, "seed": 0, "batch_size": 1}),
     ],
 )
-def test_values_on_the_border_of_their_rules_are_allowed(kind, values):
+def test_values_on_the_border_of_their_rules_are_allowed(
+    kind: type, values: dict[str, Any]
+) -> None:
     made = kind(**values)
     assert {name: getattr(made, name) for name in values} == values
 
@@ -131,7 +135,7 @@ def test_values_on_the_border_of_their_rules_are_allowed(kind, values):
 # Rules between fields
 
 
-def test_there_is_one_weight_a_level():
+def test_there_is_one_weight_a_level() -> None:
     for weights in ((1.0, 1.0), (1.0,) * 4, ()):
         with pytest.raises(RuleError, match="must have one weight for each of 3 levels") as e:
             ExperimentConfig(loss=LossConfig(level_weights=weights))
@@ -140,7 +144,7 @@ def test_there_is_one_weight_a_level():
 
 
 @pytest.mark.parametrize("fusion", rules.FUSIONS)
-def test_dropping_the_coarse_networks_leaves_image_fusion_only(fusion):
+def test_dropping_the_coarse_networks_leaves_image_fusion_only(fusion: str) -> None:
     assert ModelConfig(fusion=fusion).fusion == fusion
     if fusion == "image":
         assert ModelConfig(fusion=fusion, drop_coarse=True).drop_coarse
@@ -149,7 +153,7 @@ def test_dropping_the_coarse_networks_leaves_image_fusion_only(fusion):
             ModelConfig(fusion=fusion, drop_coarse=True)
 
 
-def test_a_rule_error_is_a_value_error_of_one_shape():
+def test_a_rule_error_is_a_value_error_of_one_shape() -> None:
     rules.check("height", "even", True, 3)
     with pytest.raises(ValueError) as error:
         rules.check("height", "even", False, 3)
@@ -160,7 +164,7 @@ def test_a_rule_error_is_a_value_error_of_one_shape():
     assert str(error.value) == "kind must be one of a, b, got 'c'"
 
 
-def test_levels_may_be_any_sequence():
+def test_levels_may_be_any_sequence() -> None:
     rules.check_levels([128, 256])
     with pytest.raises(RuleError, match=r"levels must double, got \(128, 200\)"):
         rules.check_levels([128, 200])
@@ -183,7 +187,7 @@ CONFIGS = [
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
-def test_a_config_survives_json(config):
+def test_a_config_survives_json(config: ExperimentConfig) -> None:
     values = to_dict(config)
     back = from_dict(json.loads(json.dumps(values)))
     assert back == config
@@ -191,13 +195,13 @@ def test_a_config_survives_json(config):
     assert to_dict(back) == values
 
 
-def test_a_dict_is_no_window_into_its_config():
+def test_changing_a_configs_dict_leaves_the_config_alone() -> None:
     config = ExperimentConfig()
     to_dict(config)["train"]["steps"] = 3
     assert config == ExperimentConfig()
 
 
-def test_what_a_dict_leaves_out_keeps_its_default():
+def test_what_a_dict_leaves_out_keeps_its_default() -> None:
     assert from_dict({}) == ExperimentConfig()
     expected = ExperimentConfig(train=TrainConfig(steps=7))
     assert from_dict({"train": {"steps": 7}}) == expected
@@ -211,13 +215,15 @@ def test_what_a_dict_leaves_out_keeps_its_default():
         ({"model": {"width": 8, "b": 1, "a": 2}}, "model.a, model.b"),
     ],
 )
-def test_unknown_keys_are_an_error_that_names_them_in_full(values, keys):
+def test_unknown_keys_are_an_error_that_names_them_in_full(
+    values: dict[str, Any], keys: str
+) -> None:
     with pytest.raises(RuleError) as error:
         from_dict(values)
     assert str(error.value) == f"unknown config keys: {keys}"
 
 
-def test_rules_between_fields_are_checked_after_json_too():
+def test_rules_between_fields_are_checked_after_json_too() -> None:
     with pytest.raises(RuleError, match="level_weights must have one weight"):
         from_dict({"model": {"levels": [128, 256]}})
 
@@ -225,7 +231,7 @@ def test_rules_between_fields_are_checked_after_json_too():
 # Differences
 
 
-def test_equal_configs_have_no_differences():
+def test_equal_configs_have_no_differences() -> None:
     for config in CONFIGS:
         values = to_dict(config)
         assert differences(values, to_dict(config)) == []
@@ -235,7 +241,7 @@ def test_equal_configs_have_no_differences():
 
 
 @pytest.mark.parametrize("kind", PARTS)
-def test_every_field_that_differs_has_a_line(kind):
+def test_every_field_that_differs_has_a_line(kind: type) -> None:
     ours, part = to_dict(ExperimentConfig()), PARTS[kind]
     for name, value in ours[part].items():
         theirs = to_dict(ExperimentConfig())
@@ -244,7 +250,7 @@ def test_every_field_that_differs_has_a_line(kind):
         assert differences(theirs, ours) == [f"{part}.{name}: 'another', not {value!r}"]
 
 
-def test_differences_come_in_order_and_keys_may_be_missing():
+def test_differences_come_in_order_and_keys_may_be_missing() -> None:
     ours = {"b": {"y": 1, "x": (1, 2)}, "a": 0, "same": [3]}
     theirs = {"b": {"y": 1, "x": (1, 3)}, "c": 5, "same": (3,)}
     assert differences(ours, theirs) == [
@@ -254,9 +260,9 @@ def test_differences_come_in_order_and_keys_may_be_missing():
     ]
 
 
-def test_the_defaults_are_the_papers():
+def test_the_defaults_are_the_papers() -> None:
     """Sections 3.1.1 (three levels to 512, weights 10, 1, 1), 3.2 and 4 (Adam, batch of 4)."""
-    config = configs.ExperimentConfig()
+    config = ExperimentConfig()
     assert config.model.levels == (128, 256, 512)
     assert config.loss.level_weights == (10, 1, 1)
     assert (config.train.batch_size, config.train.learning_rate) == (4, 1e-4)

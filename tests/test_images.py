@@ -1,4 +1,4 @@
-"""Held: 8 bits survive the way in and out, known pixels stay as they are, levels are blocks."""
+"""Images: 8-bit values and known pixels come back exactly, and levels are means of blocks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def random_mask(*shape: int, share: float = 0.5) -> np.ndarray:
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_every_8_bit_value_survives_the_way_in_and_out(compiled):
+def test_every_8_bit_value_survives_the_way_in_and_out(compiled: bool) -> None:
     values = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
     there_and_back = tf.function(
         lambda x: images.to_uint8(images.to_float(x)), jit_compile=compiled
@@ -29,13 +29,13 @@ def test_every_8_bit_value_survives_the_way_in_and_out(compiled):
     np.testing.assert_array_equal(back, values)
 
 
-def test_floats_span_minus_one_to_one_evenly():
+def test_floats_span_minus_one_to_one_evenly() -> None:
     values = images.to_float(tf.range(256))
     assert values.dtype == tf.float32
     np.testing.assert_allclose(values, np.linspace(-1, 1, 256), atol=1e-7)
 
 
-def test_8_bit_values_are_the_nearest_and_clipped():
+def test_8_bit_values_are_the_nearest_and_clipped() -> None:
     x = np.linspace(-3, 3, 5001).astype(np.float32)
     exact = np.clip(x.astype(float), -1, 1) * 127.5 + 127.5
     error = np.abs(images.to_uint8(tf.constant(x)).numpy() - exact)
@@ -43,7 +43,7 @@ def test_8_bit_values_are_the_nearest_and_clipped():
 
 
 @pytest.mark.parametrize("value", [0.25, np.nan, np.inf, -np.inf])
-def test_known_pixels_are_bit_identical_whatever_is_predicted(value):
+def test_known_pixels_are_bit_identical_whatever_is_predicted(value: float) -> None:
     image = noise(2, 8, 8, 3)
     image[0, 0, 0] = -0.0, 1e-42, 1 + 2**-23  # Bits that arithmetic would lose.
     mask = random_mask(2, 8, 8, 1)
@@ -54,14 +54,14 @@ def test_known_pixels_are_bit_identical_whatever_is_predicted(value):
     assert completed.numpy().tobytes() == expected.tobytes()
 
 
-def test_one_mask_serves_a_whole_batch():
+def test_one_mask_serves_a_whole_batch() -> None:
     image, prediction, mask = noise(3, 4, 4, 3), noise(3, 4, 4, 3, seed=1), random_mask(1, 4, 4, 1)
     expected = image * (1 - mask) + prediction * mask
     np.testing.assert_array_equal(images.complete(image, prediction, mask), expected)
     np.testing.assert_array_equal(images.remove_hole(image, mask), image * (1 - mask))
 
 
-def test_only_the_hole_learns_from_the_completed_image():
+def test_only_the_hole_learns_from_the_completed_image() -> None:
     image, prediction = tf.constant(noise(1, 6, 6, 3)), tf.constant(noise(1, 6, 6, 3, seed=1))
     mask = random_mask(1, 6, 6, 1)
     with tf.GradientTape() as tape:
@@ -73,7 +73,7 @@ def test_only_the_hole_learns_from_the_completed_image():
 
 
 @pytest.mark.parametrize("value", [-1.0, 0.3, np.nan, np.inf])
-def test_what_lies_under_the_mask_changes_nothing(value):
+def test_what_lies_under_the_mask_changes_nothing(value: float) -> None:
     image, mask = noise(2, 8, 8, 3), random_mask(2, 8, 8, 1)
     other = np.where(mask == 1, np.float32(value), image)
     masked = images.remove_hole(tf.constant(image), tf.constant(mask)).numpy()
@@ -84,7 +84,9 @@ def test_what_lies_under_the_mask_changes_nothing(value):
 
 
 @pytest.mark.parametrize("levels", [1, 2, 4])
-def test_a_pyramid_holds_means_of_the_image_and_maxima_of_the_mask_coarsest_first(levels):
+def test_a_pyramid_holds_means_of_the_image_and_maxima_of_the_mask_coarsest_first(
+    levels: int,
+) -> None:
     image, mask = noise(2, 16, 24, 3), random_mask(2, 16, 24, 1, share=0.05)
     pyramid, masks = images.pyramids(tf.constant(image), tf.constant(mask), levels)
     assert len(pyramid) == len(masks) == levels
@@ -98,7 +100,7 @@ def test_a_pyramid_holds_means_of_the_image_and_maxima_of_the_mask_coarsest_firs
     assert masks[-1].numpy().tobytes() == mask.tobytes()
 
 
-def test_no_level_sees_what_lies_under_the_mask():
+def test_no_level_sees_what_lies_under_the_mask() -> None:
     mask = random_mask(1, 16, 16, 1, share=0.1)
     image = noise(1, 16, 16, 3)
     other = np.where(mask == 1, noise(1, 16, 16, 3, seed=1), image)

@@ -1,6 +1,8 @@
-"""Held: the losses equal hand-computed numbers, NumPy and Keras, example by example."""
+"""Losses of each example against numbers computed by hand, NumPy and Keras."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -25,13 +27,13 @@ def random_mask(*shape: int) -> np.ndarray:
 # L1
 
 
-def test_l1_by_hand():
+def test_l1_by_hand() -> None:
     truth = tf.zeros([2, 1, 2, 3])
     prediction = tf.constant([[[[1.0, -1, 0], [0, 0, 0.5]]], [[[0, 0, 0], [0, 0, 0]]]])
     np.testing.assert_allclose(losses.l1_loss(truth, prediction), [2.5 / 6, 0])
 
 
-def test_l1_is_the_mean_distance_of_each_example():
+def test_l1_is_the_mean_distance_of_each_example() -> None:
     truth, prediction = noise(3, 4, 6, 3), noise(3, 4, 6, 3, seed=1)
     ours = losses.l1_loss(tf.constant(truth), tf.constant(prediction))
     assert ours.shape == (3,)
@@ -40,7 +42,7 @@ def test_l1_is_the_mean_distance_of_each_example():
     assert losses.l1_loss(black, white).numpy() == 2
 
 
-def test_hole_l1_by_hand():
+def test_hole_l1_by_hand() -> None:
     truth = tf.zeros([1, 2, 2, 3])
     prediction = tf.constant([[[[1.0, -1, 0.5], [9, 9, 9]], [[9, 9, 9], [0, 0, 2]]]])
     mask = tf.constant([[[[1.0], [0]], [[0], [1]]]])
@@ -48,7 +50,7 @@ def test_hole_l1_by_hand():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_hole_l1_is_the_mean_distance_over_the_hole_only(channels):
+def test_hole_l1_is_the_mean_distance_over_the_hole_only(channels: int) -> None:
     truth, prediction = noise(4, 8, 8, channels), noise(4, 8, 8, channels, seed=1)
     mask = random_mask(4, 8, 8, 1)
     ours = losses.hole_l1(tf.constant(truth), tf.constant(prediction), tf.constant(mask))
@@ -60,7 +62,7 @@ def test_hole_l1_is_the_mean_distance_over_the_hole_only(channels):
     np.testing.assert_array_equal(again, ours)
 
 
-def test_hole_l1_of_a_colour_is_that_of_an_image_full_of_it():
+def test_hole_l1_of_a_colour_is_that_of_an_image_full_of_it() -> None:
     truth, mask = tf.constant(noise(2, 8, 8, 3)), tf.constant(random_mask(2, 8, 8, 1))
     for shape in ([2, 1, 1, 3], [1, 1, 1, 3]):
         colour = tf.constant(noise(*shape, seed=1))
@@ -70,7 +72,7 @@ def test_hole_l1_of_a_colour_is_that_of_an_image_full_of_it():
         )
 
 
-def test_hole_l1_of_no_hole_is_zero_and_harms_no_neighbour():
+def test_hole_l1_without_a_hole_is_zero_and_leaves_other_examples_alone() -> None:
     truth, prediction = noise(2, 4, 4, 3), noise(2, 4, 4, 3, seed=1)
     mask = np.ones([2, 4, 4, 1], np.float32)
     mask[0] = 0
@@ -82,21 +84,21 @@ def test_hole_l1_of_no_hole_is_zero_and_harms_no_neighbour():
 # Hinge
 
 
-def test_hinge_losses_by_hand():
+def test_hinge_losses_by_hand() -> None:
     real, fake = tf.constant([[2.0, -1, 0.5, 1]]), tf.constant([[-2.0, 1, -0.5, -1]])
     # Real: 0 + 2 + 0.5 + 0 of 4. Fake: the same, mirrored.
     np.testing.assert_allclose(losses.hinge_discriminator_loss(real, fake), [2.5 / 4 + 2.5 / 4])
     np.testing.assert_allclose(losses.hinge_generator_loss(fake), [2.5 / 4])
 
 
-def test_an_undecided_discriminator_pays_two_and_a_sure_one_nothing():
-    undecided = tf.zeros([2, 5])
-    np.testing.assert_array_equal(losses.hinge_discriminator_loss(undecided, undecided), [2, 2])
-    sure = tf.constant([[1.0, 1.5, 7]])
-    np.testing.assert_array_equal(losses.hinge_discriminator_loss(sure, -sure), [0])
+def test_the_discriminators_hinge_is_two_for_scores_of_zero_and_zero_beyond_the_margin() -> None:
+    zero = tf.zeros([2, 5])
+    np.testing.assert_array_equal(losses.hinge_discriminator_loss(zero, zero), [2, 2])
+    beyond = tf.constant([[1.0, 1.5, 7]])
+    np.testing.assert_array_equal(losses.hinge_discriminator_loss(beyond, -beyond), [0])
 
 
-def test_the_discriminators_hinge_is_that_of_keras():
+def test_the_discriminators_hinge_is_that_of_keras() -> None:
     real, fake = scores(3, 7), scores(3, 7, seed=1)
     expected = tf.keras.losses.hinge(tf.ones([3, 7]), real) + tf.keras.losses.hinge(
         -tf.ones([3, 7]), fake
@@ -104,10 +106,10 @@ def test_the_discriminators_hinge_is_that_of_keras():
     ours = losses.hinge_discriminator_loss(tf.constant(real), tf.constant(fake))
     np.testing.assert_allclose(ours, expected, rtol=1e-6)
     halved = np.maximum(0, 1 - real).mean(axis=1) / 2 + np.maximum(0, 1 + fake).mean(axis=1) / 2
-    assert np.abs(ours - halved).min() > 0.1  # As [29] has it; the paper does not halve.
+    assert np.abs(ours - halved).min() > 0.1  # DeepFillv2 halves it, the paper does not.
 
 
-def test_the_discriminator_learns_only_from_scores_inside_the_margin():
+def test_the_discriminator_learns_only_from_scores_inside_the_margin() -> None:
     real, fake = tf.constant(scores(2, 50)), tf.constant(scores(2, 50, seed=1))
     with tf.GradientTape() as tape:
         tape.watch([real, fake])
@@ -117,7 +119,7 @@ def test_the_discriminator_learns_only_from_scores_inside_the_margin():
     np.testing.assert_allclose(of_fake, np.where(fake.numpy() > -1, 1 / 50, 0))
 
 
-def test_the_generator_learns_from_every_score_alike():
+def test_the_generator_learns_from_every_score_alike() -> None:
     fake = tf.constant(10 * scores(2, 50))
     with tf.GradientTape() as tape:
         tape.watch(fake)
@@ -138,10 +140,12 @@ def test_the_generator_learns_from_every_score_alike():
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_an_examples_loss_does_not_depend_on_its_batch(loss, arguments):
-    """What makes the sum over any replicas' shares, divided by the global batch, the same."""
-    arguments = [tf.constant(argument) for argument in arguments]
-    whole = loss(*arguments)
+def test_an_examples_loss_does_not_depend_on_its_batch(
+    loss: Callable[..., tf.Tensor], arguments: list[np.ndarray]
+) -> None:
+    """So the sum over replicas, divided by the global batch, is the same for any number of them."""
+    tensors = [tf.constant(argument) for argument in arguments]
+    whole = loss(*tensors)
     assert whole.shape == (5,)
-    parts = [loss(*(argument[i:j] for argument in arguments)) for i, j in ((0, 1), (1, 3), (3, 5))]
+    parts = [loss(*(tensor[i:j] for tensor in tensors)) for i, j in ((0, 1), (1, 3), (3, 5))]
     np.testing.assert_allclose(tf.concat(parts, axis=0), whole, rtol=1e-6)

@@ -1,10 +1,12 @@
-"""Properties of the random holes, against the golden statistics and other people's rasterisers."""
+"""Random masks against golden statistics, their definition in NumPy, PIL and OpenCV."""
 
 from __future__ import annotations
 
 import json
 import math
-import pathlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,8 +16,8 @@ from PIL import Image, ImageDraw
 
 from pgi import masks
 
-GOLDEN = pathlib.Path(__file__).parent / "golden" / "mask_statistics.json"
-KINDS = {
+GOLDEN = Path(__file__).parent / "golden" / "mask_statistics.json"
+KINDS: dict[str, Callable[..., tf.Tensor]] = {
     "square": masks.random_squares,
     "strokes": masks.brush_strokes,
     "training": masks.training_masks,
@@ -28,7 +30,9 @@ def make_seeds(count: int, stream: int = 0) -> tf.Tensor:
     return tf.stack([tf.range(count), tf.fill([count], stream)], axis=1)
 
 
-def in_graph(function, **arguments):
+def in_graph(
+    function: Callable[..., Any], **arguments: Any
+) -> tf.types.experimental.PolymorphicFunction:
     """The function traced once, for every batch and size (eager, a large batch takes seconds)."""
     size = tf.TensorSpec([], tf.int32)
     return tf.function(
@@ -42,7 +46,7 @@ def in_graph(function, **arguments):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [(64, 64), (48, 112), (33, 17), (2, 2)])
-def test_masks_are_float_zeros_and_ones_with_a_hole(kind, size):
+def test_masks_are_float_zeros_and_ones_with_a_hole(kind: str, size: tuple[int, int]) -> None:
     result = KINDS[kind](make_seeds(50), *size)
     assert result.dtype == tf.float32
     assert result.shape == (50, *size, 1)
@@ -52,13 +56,13 @@ def test_masks_are_float_zeros_and_ones_with_a_hole(kind, size):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_different_seeds_give_different_masks(kind):
+def test_different_seeds_give_different_masks(kind: str) -> None:
     seeds = tf.concat([make_seeds(100, 0), make_seeds(100, 1)], axis=0)
     drawn = in_graph(KINDS[kind])(seeds, 256, 256).numpy()
     assert len({mask.tobytes() for mask in drawn}) >= 199  # Two squares may well be the same.
 
 
-def test_a_mask_depends_on_its_own_seed_only():
+def test_a_mask_depends_on_its_own_seed_only() -> None:
     count, size = 400, (128, 160)
     seeds, draw = make_seeds(count), in_graph(masks.training_masks)
     eager = masks.training_masks(seeds, *size).numpy()
@@ -70,21 +74,21 @@ def test_a_mask_depends_on_its_own_seed_only():
 
 
 @pytest.mark.parametrize("size", [(64, 64), (512, 384), (1000, 80)])
-def test_eager_and_graph_agree_at_every_size(size):
+def test_eager_and_graph_agree_at_every_size(size: tuple[int, int]) -> None:
     seeds = make_seeds(40, stream=1)
     eager = masks.training_masks(seeds, *size)
     np.testing.assert_array_equal(in_graph(masks.training_masks)(seeds, *size), eager)
 
 
-def test_xla_draws_the_same_masks():
+def test_xla_draws_the_same_masks() -> None:
     seeds, size = make_seeds(200), (64, 96)
     compiled = tf.function(masks.training_masks, jit_compile=True)
     expected = in_graph(masks.training_masks)(seeds, *size)
     np.testing.assert_array_equal(compiled(seeds, *size), expected)
 
 
-def test_masks_can_be_drawn_in_a_dataset():
-    def draw(seed):
+def test_masks_can_be_drawn_in_a_dataset() -> None:
+    def draw(seed: tf.Tensor) -> tf.Tensor:
         return masks.training_masks(seed[tf.newaxis], 64, 80)[0]
 
     dataset = tf.data.Dataset.from_tensor_slices(make_seeds(8)).map(draw, num_parallel_calls=2)
@@ -93,7 +97,7 @@ def test_masks_can_be_drawn_in_a_dataset():
     np.testing.assert_array_equal(np.stack(list(dataset)), expected)
 
 
-def test_training_masks_unite_a_square_and_strokes_drawn_independently():
+def test_training_masks_unite_a_square_and_strokes_drawn_independently() -> None:
     seeds = make_seeds(1000)
     placement, widths = {"placement": "center"}, {"min_width": 3, "max_width": 10}
     square = in_graph(masks.random_squares, **placement)(seeds, 64, 64).numpy()
@@ -109,7 +113,7 @@ def test_training_masks_unite_a_square_and_strokes_drawn_independently():
 
 
 @pytest.mark.parametrize("placement", ["random", "center"])
-def test_square_is_a_rectangle_of_half_the_side_less_its_inset(placement):
+def test_square_is_a_rectangle_of_half_the_side_less_its_inset(placement: str) -> None:
     height, width, count = 64, 160, 3000
     draw = in_graph(masks.random_squares, placement=placement)
     drawn = draw(make_seeds(count), height, width).numpy()
@@ -139,7 +143,7 @@ def test_square_is_a_rectangle_of_half_the_side_less_its_inset(placement):
 # The strokes' geometry
 
 
-def test_stroke_geometry_follows_the_algorithm():
+def test_stroke_geometry_follows_the_algorithm() -> None:
     height, width, count = 256, 384, 2000
     vertices, widths, valid = (
         value.numpy() for value in in_graph(masks.stroke_vertices)(make_seeds(count), height, width)
@@ -192,7 +196,9 @@ def test_stroke_geometry_follows_the_algorithm():
 # The strokes' pixels
 
 
-def draw_exactly(vertices, widths, valid, height, width):
+def draw_exactly(
+    vertices: np.ndarray, widths: np.ndarray, valid: np.ndarray, height: int, width: int
+) -> np.ndarray:
     """The hole by its definition, pixel by pixel, in whole numbers: distance^2 <= width^2 / 4."""
     y, x = np.mgrid[:height, :width]
     hole = np.zeros((height, width), bool)
@@ -211,7 +217,9 @@ def draw_exactly(vertices, widths, valid, height, width):
     return hole
 
 
-def draw_with_pil(vertices, widths, valid, height, width):
+def draw_with_pil(
+    vertices: np.ndarray, widths: np.ndarray, valid: np.ndarray, height: int, width: int
+) -> np.ndarray:
     image = Image.new("L", (width, height), 0)
     draw = ImageDraw.Draw(image)
     for points, stroke_width, segments in zip(vertices, widths, valid.sum(axis=1)):
@@ -223,26 +231,31 @@ def draw_with_pil(vertices, widths, valid, height, width):
     return np.asarray(image, bool)
 
 
-def draw_with_opencv(vertices, widths, valid, height, width):
+def draw_with_opencv(
+    vertices: np.ndarray, widths: np.ndarray, valid: np.ndarray, height: int, width: int
+) -> np.ndarray:
     image = np.zeros((height, width), np.uint8)
     for points, stroke_width, segments in zip(vertices, widths, valid.sum(axis=1)):
         for a, b in zip(points[:segments], points[1 : segments + 1]):
-            cv2.line(image, tuple(map(int, a)), tuple(map(int, b)), 1, int(stroke_width))
+            cv2.line(image, tuple(map(int, a)), tuple(map(int, b)), (1,), int(stroke_width))
     return image.astype(bool)
 
 
 @pytest.mark.parametrize("widths", [(1, 4), (5, 12), (12, 40)])
-def test_strokes_are_exactly_the_pixels_within_half_their_width(widths):
+def test_strokes_are_exactly_the_pixels_within_half_their_width(widths: tuple[int, int]) -> None:
     arguments = {"min_width": widths[0], "max_width": widths[1]}
     seeds = make_seeds(40)
     drawn = masks.brush_strokes(seeds, 96, 160, **arguments).numpy()[..., 0]
     geometry = (value.numpy() for value in masks.stroke_vertices(seeds, 96, 160, **arguments))
-    for mask, *sample in zip(drawn, *geometry):
-        np.testing.assert_array_equal(mask, draw_exactly(*sample, 96, 160))
+    for mask, vertices, thickness, valid in zip(drawn, *geometry):
+        expected = draw_exactly(vertices, thickness, valid, 96, 160)
+        np.testing.assert_array_equal(mask, expected)
 
 
 @pytest.mark.parametrize("rasterise", [draw_with_pil, draw_with_opencv])
-def test_other_rasterisers_draw_the_same_strokes_to_a_pixel(rasterise):
+def test_other_rasterisers_draw_the_same_strokes_to_a_pixel(
+    rasterise: Callable[..., np.ndarray],
+) -> None:
     """They cover ours made a pixel thinner all around, and are covered by ours made thicker.
 
     A pixel is one step to any of the eight neighbours. Bounding every segment, not the outline of
@@ -260,7 +273,8 @@ def test_other_rasterisers_draw_the_same_strokes_to_a_pixel(rasterise):
         assert not (thinner & ~theirs).any()
         assert not (theirs & ~thicker).any()
         areas.append((mask.mean(), theirs.mean()))
-    if rasterise is draw_with_pil:  # [29]'s; OpenCV's lines are half a pixel thicker all around.
+    # DeepFillv2 draws with PIL; OpenCV's lines are half a pixel thicker all around.
+    if rasterise is draw_with_pil:
         ours, theirs = np.mean(areas, axis=0)
         assert ours == pytest.approx(theirs, rel=0.01)
 
@@ -268,13 +282,21 @@ def test_other_rasterisers_draw_the_same_strokes_to_a_pixel(rasterise):
 # The distribution
 
 
+class Statistics(NamedTuple):
+    """Hole ratios, coverage of 8x8 cells and components of 2,000 masks; the golden numbers."""
+
+    areas: dict[str, np.ndarray]
+    coverage: np.ndarray
+    components: np.ndarray
+    golden: dict[str, Any]
+
+
 @pytest.fixture(scope="module", params=[256, 512])
-def statistics(request):
-    """Areas of 2,000 holes a kind, coverage of 8x8 cells, components; and the golden numbers."""
+def statistics(request: pytest.FixtureRequest) -> Statistics:
     side, count, batch = request.param, 2000, 20
 
     @tf.function
-    def measure(seeds):
+    def measure(seeds: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
         square, strokes = (draw(seeds, side, side) for draw in (KINDS["square"], KINDS["strokes"]))
         union = tf.maximum(square, strokes)
         areas = [tf.reduce_mean(mask, axis=[1, 2, 3]) for mask in (strokes, square, union)]
@@ -288,64 +310,58 @@ def statistics(request):
         pixels = strokes.numpy().astype(np.uint8)
         components += [cv2.connectedComponents(mask)[0] - 1 for mask in pixels]
     ours = dict(zip(("brush", "bbox", "union"), np.concatenate(areas, axis=1)))
-    return (
-        ours,
-        np.concatenate(coverage),
-        np.array(components),
-        json.loads(GOLDEN.read_text())[str(side)],
-    )
+    golden = json.loads(GOLDEN.read_text())[str(side)]
+    return Statistics(ours, np.concatenate(coverage), np.array(components), golden)
 
 
-def standard_error(sample, golden_count):
+def standard_error(sample: np.ndarray, golden_count: int) -> np.ndarray:
     """Of the difference of two samples' means, the golden one taken to spread as ours does."""
     return sample.std(axis=0) * math.sqrt(1 / len(sample) + 1 / golden_count)
 
 
 @pytest.mark.parametrize("kind", ["brush", "bbox", "union"])
-def test_mean_area_is_the_golden_one(statistics, kind):
-    ours, _, _, golden = statistics
+def test_mean_area_is_the_golden_one(statistics: Statistics, kind: str) -> None:
+    ours, golden = statistics.areas[kind], statistics.golden
     expected = golden[f"{kind}_hole_ratio"]["mean"]
-    assert ours[kind].mean() == pytest.approx(expected, rel=0.03)
-    assert abs(ours[kind].mean() - expected) < SIGMAS * standard_error(
-        ours[kind], golden["samples"]
-    )
+    assert ours.mean() == pytest.approx(expected, rel=0.03)
+    assert abs(ours.mean() - expected) < SIGMAS * standard_error(ours, golden["samples"])
 
 
 @pytest.mark.parametrize("kind", ["brush", "bbox", "union"])
-def test_area_quantiles_are_the_golden_ones(statistics, kind):
+def test_area_quantiles_are_the_golden_ones(statistics: Statistics, kind: str) -> None:
     """As many of our areas lie below a golden quantile as should.
 
     The share below the p-quantile of another sample has standard error
     sqrt(p (1 - p) (1 / n + 1 / m)) whatever the distribution. Areas that tie with the quantile
     (squares have few sizes; the golden numbers have five digits) may count on either side.
     """
-    ours, _, _, golden = statistics
+    ours, golden = statistics.areas[kind], statistics.golden
     for percent, quantile in golden[f"{kind}_hole_ratio"]["quantiles"].items():
         share = float(percent) / 100
-        error = math.sqrt(share * (1 - share) * (1 / len(ours[kind]) + 1 / golden["samples"]))
-        below, up_to = np.mean(ours[kind] < quantile - 1e-5), np.mean(ours[kind] <= quantile + 1e-5)
+        error = math.sqrt(share * (1 - share) * (1 / len(ours) + 1 / golden["samples"]))
+        below, up_to = np.mean(ours < quantile - 1e-5), np.mean(ours <= quantile + 1e-5)
         assert below - SIGMAS * error <= share <= up_to + SIGMAS * error, percent
 
 
-def test_strokes_cover_the_image_as_the_golden_ones_do(statistics):
-    _, coverage, _, golden = statistics
+def test_strokes_cover_the_image_as_the_golden_ones_do(statistics: Statistics) -> None:
+    coverage, golden = statistics.coverage, statistics.golden
     difference = coverage.mean(axis=0) - golden["brush_coverage_8x8"]
     limit = SIGMAS * standard_error(coverage, golden["samples"]) + 5e-5  # Golden: four digits.
     assert (np.abs(difference) < limit).all()
 
 
-def test_strokes_hang_together_as_often_as_the_golden_ones(statistics):
-    _, _, components, golden = statistics
+def test_strokes_hang_together_as_often_as_the_golden_ones(statistics: Statistics) -> None:
+    components, golden = statistics.components, statistics.golden
     difference = abs(components.mean() - golden["brush_components_mean"])
     assert difference < SIGMAS * standard_error(components, golden["samples"])
 
 
-def test_strokes_of_images_that_are_not_square_follow_the_algorithm():
+def test_strokes_of_images_that_are_not_square_follow_the_algorithm() -> None:
     """Against Algorithm 1 in NumPy and PIL: the golden numbers are of square images."""
     height, width, count = 96, 224, 1500
     random = np.random.default_rng(0)
 
-    def reference():
+    def reference() -> np.ndarray:
         strokes = []
         for _ in range(random.integers(1, 4)):
             steps, mean_radius = random.integers(4, 12), math.sqrt(height**2 + width**2) / 8
@@ -364,8 +380,8 @@ def test_strokes_of_images_that_are_not_square_follow_the_algorithm():
             strokes.append((np.array(points), int(random.uniform(5, 15)), np.ones(steps, bool)))
         points, widths, valid = zip(*strokes)
         image = np.zeros((height, width), bool)
-        for stroke in zip(points, widths, valid):
-            image |= draw_with_pil(*([part] for part in stroke[:2]), stroke[2][None], height, width)
+        for p, w, v in zip(points, widths, valid):
+            image |= draw_with_pil(p[None], np.array([w]), v[None], height, width)
         return image
 
     theirs = np.stack([reference() for _ in range(count)])
@@ -383,7 +399,7 @@ def test_strokes_of_images_that_are_not_square_follow_the_algorithm():
 
 
 @pytest.mark.parametrize("function", [masks.random_squares, masks.training_masks])
-def test_unknown_placement_is_an_error(function):
+def test_unknown_placement_is_an_error(function: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="placement must be one of random, center, got 'x'"):
         function(make_seeds(1), 64, 64, placement="x")
 
@@ -392,7 +408,9 @@ def test_unknown_placement_is_an_error(function):
     "function", [masks.brush_strokes, masks.stroke_vertices, masks.training_masks]
 )
 @pytest.mark.parametrize("widths", [(12, 11), (0, 4)])
-def test_impossible_widths_are_an_error(function, widths):
+def test_impossible_widths_are_an_error(
+    function: Callable[..., Any], widths: tuple[int, int]
+) -> None:
     with pytest.raises(
         ValueError, match=f"1 <= min_width <= max_width, got min_width={widths[0]}, "
     ):
@@ -401,6 +419,6 @@ def test_impossible_widths_are_an_error(function, widths):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seeds", [[1, 2], [[1, 2, 3]], [[1.0, 2.0]]])
-def test_seeds_of_another_shape_or_type_are_an_error(kind, seeds):
+def test_seeds_of_another_shape_or_type_are_an_error(kind: str, seeds: list) -> None:
     with pytest.raises(ValueError, match=r"seeds must be integers \[B, 2\], got"):
         KINDS[kind](tf.constant(seeds), 64, 64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
@@ -59,7 +61,9 @@ def test_halving_takes_the_mean_and_the_maximum_of_blocks() -> None:
         lambda x: resize.nearest_align_corners(x, tf.shape(x)[1] // 2, tf.shape(x)[2] // 2),
     ],
 )
-def test_unknown_sizes_compiled_and_differentiated(function) -> None:
+def test_unknown_sizes_compiled_and_differentiated(
+    function: Callable[[tf.Tensor], tf.Tensor],
+) -> None:
     x = tf.constant(noise(2, 4, 6, 3))
     eager = function(x)
     graph = tf.function(function, input_signature=[tf.TensorSpec([None, None, None, 3])])

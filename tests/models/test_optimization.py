@@ -25,7 +25,7 @@ def norm(arrays: list[np.ndarray]) -> float:
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 0.5, 100.0])
-def test_gradients_are_clipped_together_and_measured_network_by_network(clip_norm):
+def test_gradients_are_clipped_together_and_measured_network_by_network(clip_norm: float) -> None:
     weights, gradients = values(0), values(1)
     variables = {name: [tf.Variable(x) for x in part] for name, part in weights.items()}
     tensors = {name: [tf.constant(x) for x in part] for name, part in gradients.items()}
@@ -46,7 +46,7 @@ def test_gradients_are_clipped_together_and_measured_network_by_network(clip_nor
             np.testing.assert_allclose(variable, x - 0.1 * scale * g, rtol=1e-4, atol=1e-6)
 
 
-def test_on_two_replicas_the_sum_is_clipped_and_the_averages_agree():
+def test_on_two_replicas_the_sum_is_clipped_and_the_averages_agree() -> None:
     """Each replica's own gradient is within the bound; their sum is not."""
     reduction = tf.distribute.ReductionToOneDevice()
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduction)
@@ -57,8 +57,8 @@ def test_on_two_replicas_the_sum_is_clipped_and_the_averages_agree():
         optimizer.build([variable])
 
     @tf.function
-    def step():
-        def replica():
+    def step() -> dict[str, tf.Tensor]:
+        def replica() -> dict[str, tf.Tensor]:
             number = tf.distribute.get_replica_context().replica_id_in_sync_group
             gradient = tf.one_hot(tf.zeros([], tf.int32), 4) * tf.cast(1 + 2 * number, tf.float32)
             logs = update("all", optimizer, {"a": [variable]}, {"a": [gradient]}, clip_norm=3.5)
@@ -76,7 +76,7 @@ def test_on_two_replicas_the_sum_is_clipped_and_the_averages_agree():
     np.testing.assert_allclose(average.numpy(), kept * start + (1 - kept) * expected, rtol=1e-6)
 
 
-def test_an_average_forgets_its_start_and_then_keeps_its_share():
+def test_an_average_forgets_its_start_and_then_keeps_its_share() -> None:
     rng = np.random.default_rng(0)
     average, variable = tf.Variable([100.0]), tf.Variable([0.0])
     expected = 100.0
