@@ -55,7 +55,7 @@ FIND_PYTHON = \
 # The run folder that `make train` makes.
 TRAINED = $${RUN:-runs/small_samples}
 
-.PHONY: help venv train ablation $(GROUPS) evaluate export demo data check-data benchmark lint format type test lock clean
+.PHONY: help venv train ablation $(GROUPS) evaluate export demo data check-data benchmark lint format type test test-all lock clean
 
 help:
 	@echo 'make train   train, by default about 5 minutes on the sample photographs:'
@@ -80,7 +80,9 @@ help:
 	@echo '             read all its images, draw a sheet of them with masks [ARGS=--most=...]'
 	@echo 'make benchmark'
 	@echo '             measure speed and memory, about half an hour [ARGS=attention|pyramid|hole|training|small|data|export]'
-	@echo 'make test    run the tests [PYTEST_ARGS=...]'
+	@echo 'make test    run the tests but the slow ones, about 4 minutes [PYTEST_ARGS=...]'
+	@echo 'make test-all'
+	@echo '             run all tests that need no network'
 	@echo 'make lint    check style and formatting'
 	@echo 'make type    check types'
 	@echo 'make format  format, and fix what can be fixed'
@@ -151,6 +153,9 @@ type: $(STAMP)
 	$(VENV_PYTHON) -m mypy
 
 test: $(STAMP)
+	$(VENV_PYTHON) -m pytest -n 2 --dist worksteal -m 'not slow and not network' $(PYTEST_ARGS)
+
+test-all: $(STAMP)
 	$(VENV_PYTHON) -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 # Uses its own environment, because .venv is made from the file that this writes. Pins that still

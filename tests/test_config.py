@@ -258,13 +258,3 @@ def test_differences_come_in_order_and_keys_may_be_missing() -> None:
         "b.x: (1, 2), not (1, 3)",
         "c: None, not 5",
     ]
-
-
-def test_the_defaults_are_the_papers() -> None:
-    """Sections 3.1.1 (three levels to 512, weights 10, 1, 1), 3.2 and 4 (Adam, batch of 4)."""
-    config = ExperimentConfig()
-    assert config.model.levels == (128, 256, 512)
-    assert config.loss.level_weights == (10, 1, 1)
-    assert (config.train.batch_size, config.train.learning_rate) == (4, 1e-4)
-    assert (config.train.beta_1, config.train.beta_2) == (0.5, 0.999)
-    assert config.train.schedule == "joint" and not config.loss.coarse_l1_weight

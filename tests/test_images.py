@@ -98,16 +98,3 @@ def test_a_pyramid_holds_means_of_the_image_and_maxima_of_the_mask_coarsest_firs
         np.testing.assert_array_equal(masks[level], block_reduce(mask, block, np.max))
     assert pyramid[-1].numpy().tobytes() == image.tobytes()
     assert masks[-1].numpy().tobytes() == mask.tobytes()
-
-
-def test_no_level_sees_what_lies_under_the_mask() -> None:
-    mask = random_mask(1, 16, 16, 1, share=0.1)
-    image = noise(1, 16, 16, 3)
-    other = np.where(mask == 1, noise(1, 16, 16, 3, seed=1), image)
-    seen = []
-    for picture in (image, other):
-        levels = zip(*images.pyramids(tf.constant(picture), tf.constant(mask), 3))
-        seen.append([images.remove_hole(*level).numpy() for level in levels])
-    for one, another in zip(*seen):
-        np.testing.assert_array_equal(one, another)
-    assert all((level != 0).any() for level in seen[0])

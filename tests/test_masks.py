@@ -63,7 +63,7 @@ def test_different_seeds_give_different_masks(kind: str) -> None:
 
 
 def test_a_mask_depends_on_its_own_seed_only() -> None:
-    count, size = 400, (128, 160)
+    count, size = 100, (128, 160)
     seeds, draw = make_seeds(count), in_graph(masks.training_masks)
     eager = masks.training_masks(seeds, *size).numpy()
     alone = [draw(seeds[i : i + 1], *size) for i in range(count)]

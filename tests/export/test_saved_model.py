@@ -310,7 +310,7 @@ def test_a_bare_tensorflow_runs_it_without_this_package(inpainter, exported, tmp
     np.testing.assert_array_equal(result, inpainter(*example(45, 50)))
 
 
-@pytest.mark.slow
+@pytest.mark.network
 def test_the_latest_tensorflow_runs_it(run, tmp_path):
     # Not of step 2, whose grown weights enlarge the last bit of a float to any size.
     checkpoint = run / "checkpoints" / "step-1"
