@@ -1,4 +1,4 @@
-"""Two logical CPU devices for every test, so that replicas can be had without a second machine."""
+"""Two logical CPU devices for every test, so that tests of replicas need no second device."""
 
 import os
 
@@ -16,7 +16,7 @@ tf.config.set_logical_device_configuration(
 
 @pytest.fixture
 def eagerly() -> Iterator[None]:
-    """For a training of two steps, which are sooner done than traced."""
+    """Runs `tf.function` eagerly: a few training steps take less time than tracing them."""
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)

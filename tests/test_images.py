@@ -61,7 +61,7 @@ def test_one_mask_serves_a_whole_batch() -> None:
     np.testing.assert_array_equal(images.remove_hole(image, mask), image * (1 - mask))
 
 
-def test_only_the_hole_learns_from_the_completed_image() -> None:
+def test_gradients_reach_the_prediction_in_the_hole_and_the_image_elsewhere() -> None:
     image, prediction = tf.constant(noise(1, 6, 6, 3)), tf.constant(noise(1, 6, 6, 3, seed=1))
     mask = random_mask(1, 6, 6, 1)
     with tf.GradientTape() as tape:

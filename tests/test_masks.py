@@ -169,13 +169,13 @@ def test_stroke_geometry_follows_the_algorithm() -> None:
     moves = np.diff(vertices, axis=2)
     assert (moves[~valid] == 0).all()
     even = np.arange(11) % 2 == 0
-    # An even step goes up, an odd one down; truncation may hold either back, never turn it.
+    # An even step goes up, an odd one down; rounding down may shorten either, not reverse it.
     assert (moves[:, :, even, 1] <= 0).all() and (moves[:, :, ~even, 1] >= -1).all()
 
     mean_radius = math.hypot(height, width) / 8
     assert np.linalg.norm(moves, axis=-1).max() <= 2 * mean_radius + 2
     # First steps that the border cannot clip show the radius (it is clipped alike on both sides, so
-    # its mean stays) and the angle, but for the half pixel that truncation takes on average.
+    # its mean stays) and the angle, apart from the half pixel that rounding down takes on average.
     x, y = vertices[:, 0, 0].T
     free = (x > mean_radius / 4) & (x < width - 1.4 * mean_radius) & (y > 2 * mean_radius)
     steps = moves[free, 0, 0] + 0.5
@@ -258,8 +258,8 @@ def test_other_rasterisers_draw_the_same_strokes_to_a_pixel(
 ) -> None:
     """They cover ours made a pixel thinner all around, and are covered by ours made thicker.
 
-    A pixel is one step to any of the eight neighbours. Bounding every segment, not the outline of
-    their union, is what can be asked: PIL leaves pinholes where the outlines of two segments cross.
+    A pixel is one step to any of the eight neighbours. The bound is on every segment, not on the
+    outline of their union, because PIL leaves pinholes where the outlines of two segments cross.
     """
     pixel = math.sqrt(2)
     seeds, height, width = make_seeds(80), 192, 256
@@ -332,7 +332,7 @@ def test_area_quantiles_are_the_golden_ones(statistics: Statistics, kind: str) -
     """As many of our areas lie below a golden quantile as should.
 
     The share below the p-quantile of another sample has standard error
-    sqrt(p (1 - p) (1 / n + 1 / m)) whatever the distribution. Areas that tie with the quantile
+    sqrt(p (1 - p) (1 / n + 1 / m)) for any distribution. Areas that tie with the quantile
     (squares have few sizes; the golden numbers have five digits) may count on either side.
     """
     ours, golden = statistics.areas[kind], statistics.golden
@@ -350,7 +350,7 @@ def test_strokes_cover_the_image_as_the_golden_ones_do(statistics: Statistics) -
     assert (np.abs(difference) < limit).all()
 
 
-def test_strokes_hang_together_as_often_as_the_golden_ones(statistics: Statistics) -> None:
+def test_strokes_have_as_many_components_as_the_golden_ones(statistics: Statistics) -> None:
     components, golden = statistics.components, statistics.golden
     difference = abs(components.mean() - golden["brush_components_mean"])
     assert difference < SIGMAS * standard_error(components, golden["samples"])

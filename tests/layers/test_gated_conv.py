@@ -1,4 +1,4 @@
-"""The gated convolution gates, and survives being saved as a config."""
+"""Gated convolution: its gate, output shapes, config and precision."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_refuses_an_odd_number_of_filters() -> None:
 
 @pytest.mark.parametrize(("strides", "dilation_rate"), [(1, 1), (2, 1), (1, 4)])
 def test_bfloat16_is_in_the_convolution_alone(strides: int, dilation_rate: int) -> None:
-    """Its result is that of rounded inputs and kernel, whose gradients come back in float32."""
+    """Equal to a convolution of rounded inputs and kernel; results and gradients are float32."""
     exact = GatedConv2D(8, 3, strides, dilation_rate)
     rounding = GatedConv2D(8, 3, strides, dilation_rate, convolution_dtype="bfloat16")
     x = tf.random.stateless_normal([2, 12, 12, 16], [0, 1])
@@ -62,7 +62,7 @@ def test_bfloat16_is_in_the_convolution_alone(strides: int, dilation_rate: int) 
         plain = exact(x)
     exact_gradients = tape.gradient(plain, exact.trainable_variables)
     exact.kernel.assign(kernel)
-    # The sums are rounded too: 8 bits of them are left.
+    # The sums are rounded to 8 bits as well.
     np.testing.assert_allclose(found, exact(rounded), rtol=2e-2, atol=2e-2)
     assert np.abs(found - plain).max() > 1e-4
     for a, b in zip(gradients, exact_gradients):

@@ -1,4 +1,4 @@
-"""Each resizing against a library that does the same by other means."""
+"""Resizing against the same operation of another library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spectral normalisation: of the kernel in use, through sigma, and without touching the kernel."""
+"""Spectral normalisation: sigma, its gradient, and a stored kernel that never changes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_the_gradient_flows_through_sigma() -> None:
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(x) ** 2)
     gradient = tape.gradient(loss, layer.kernel)
-    # The loss is constant along the kernel itself, so its gradient is orthogonal to it: a gradient
-    # that stops at sigma has the loss itself, twice, along the kernel.
+    # Scaling the kernel leaves the loss as it is, so the gradient is orthogonal to the kernel. If it
+    # stopped at sigma, their product would be twice the loss.
     along = tf.reduce_sum(gradient * layer.kernel)
     assert abs(along) < 1e-4 * float(loss)
 

@@ -1,4 +1,4 @@
-"""An update's clipping and its measures against NumPy, on one device and on two."""
+"""Clipping, logged norms and weight averages of an update against NumPy, on one and two devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One level: the reference's numbers, what it may not see, and every way to fuse it."""
+"""Sub-generators: DeepFillv2's golden numbers, masks, and every kind of fusion."""
 
 from __future__ import annotations
 
