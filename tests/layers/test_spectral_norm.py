@@ -28,8 +28,8 @@ def test_the_gradient_flows_through_sigma() -> None:
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(x) ** 2)
     gradient = tape.gradient(loss, layer.kernel)
-    # Scaling the kernel leaves the loss as it is, so the gradient is orthogonal to the kernel. If it
-    # stopped at sigma, their product would be twice the loss.
+    # Scaling the kernel does not change the loss, so the gradient is orthogonal to the kernel. If
+    # it stopped at sigma, their inner product would be twice the loss.
     along = tf.reduce_sum(gradient * layer.kernel)
     assert abs(along) < 1e-4 * float(loss)
 
