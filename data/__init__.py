@@ -1,4 +1,4 @@
-"""Datasets by name: one folder each, and any folder of images."""
+"""Datasets by name. Each dataset that needs code of its own has a folder here."""
 
 from pgi import quiet  # isort: skip  # noqa: F401  (before anything else imports TensorFlow)
 

@@ -1,8 +1,7 @@
-"""Images in archives, read where they are: nothing is unpacked to disk, no byte is changed.
+"""Reading images from archives without unpacking them to disk.
 
-A tar archive is walked from header to header, which reads none of the images. What is found comes
-in groups of neighbours, so that a group is one read of one place, and on a cluster the work of one
-worker.
+A tar archive is walked from header to header, without reading the images. Members come in groups of
+neighbours: each group is read from one place, and on a cluster by one worker.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _GROUP = 512
 
 
 class Member(NamedTuple):
-    """Where an image's bytes lie."""
+    """Place of an image's bytes in an archive."""
 
     archive: str
     name: str
@@ -34,28 +33,28 @@ class Member(NamedTuple):
 
 
 def find(folder: tfds.core.Path, names: Sequence[str]) -> tfds.core.Path:
-    """The first of these files or folders that there is.
+    """The first of these files or folders that exists and is not empty.
 
     Raises:
-        NoUsableImageError: there is none.
+        NoUsableImageError: none does.
     """
     for path in (folder / name for name in names):
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             return path
-    raise NoUsableImageError(f"{folder} must hold {' or '.join(names)}, got none of it.")
+    raise NoUsableImageError(f"{folder} must hold {' or '.join(names)}, got none of them.")
 
 
 def walk_tar(path: str) -> Iterator[list[Member]]:
     """All images of an uncompressed tar archive, in groups of neighbours.
 
     Raises:
-        NoUsableImageError: the file is no such archive, or is cut off.
+        NoUsableImageError: the file is something else or cut off.
     """
     group: list[Member] = []
     try:
         with tfds.core.Path(path).open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
-                tar.members.clear()  # type: ignore[attr-defined]  # It would keep all of millions.
+                tar.members.clear()  # type: ignore[attr-defined]  # Else it keeps them all.
                 if member.isfile() and _is_image(member.name):
                     group.append(Member(path, member.name, member.offset_data, member.size))
                 if len(group) == _GROUP:
@@ -76,10 +75,10 @@ def read_group(group: Sequence[Member]) -> Iterator[tuple[str, bytes]]:
 
 
 def names(path: tfds.core.Path) -> list[str]:
-    """Of all images in a folder tree or a zip archive, relative to it, sorted.
+    """Sorted names of all images in a folder tree or a zip archive, relative to it.
 
     Raises:
-        NoUsableImageError: the file is no whole zip archive.
+        NoUsableImageError: the file is no zip archive or cut off.
     """
     if path.is_dir():
         walked = tf.io.gfile.walk(os.fspath(path))
@@ -106,7 +105,7 @@ def read(path: tfds.core.Path, names: Iterable[str]) -> Iterator[tuple[str, byte
 
 
 def _is_image(name: str) -> bool:
-    # Archives made on macOS hold a hidden ._0.jpg beside each 0.jpg.
+    # Archives from macOS have a hidden file ._0.jpg beside each 0.jpg.
     file = name.rpartition("/")[2].lower()
     return file.endswith(_SUFFIXES) and not file.startswith(".")
 

@@ -1,4 +1,4 @@
-"""What the builders here have in common: images with the bytes that they were published with."""
+"""Base class of this project's dataset builders, which store image files unchanged."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pgi.errors import NoUsableImageError
 class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A dataset of images from files in TFDS's manual folder.
 
-    Examples hold `image`, the file's own bytes, and `file_name`.
+    Examples have the features `image`, the file's unchanged bytes, and `file_name`.
 
     Attributes:
         HOMEPAGE: of the dataset.
-        PAPER_SPLITS: what the paper trains on, and what is held out then, where these are not the
-            splits train and validation.
-        KEEP: whether the images are so few and large that training keeps them decoded.
-        on_beam: whether to prepare it on Apache Beam, if the builder can.
+        PAPER_SPLITS: training and validation split as in the paper; None for "train" and
+            "validation".
+        KEEP: whether training keeps the decoded images in memory; for few, large images.
+        on_beam: whether to prepare the dataset on Apache Beam, if the builder can.
 
     Raises:
-        NoUsableImageError: a file is missing, broken, or has another number of images.
+        NoUsableImageError: a file is missing or broken, or the number of images is wrong.
     """
 
     HOMEPAGE: str
@@ -33,14 +33,14 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     on_beam = False
 
     def fetch(self, folder: Path) -> None:
-        """Puts what can be had without an account into the manual folder."""
+        """Downloads into the manual folder what needs no account."""
 
     def counts(self) -> Mapping[str, int]:
-        """How many images each split must have."""
+        """Expected number of images of each split."""
         raise NotImplementedError
 
     def check_counts(self, counts: Mapping[str, int]) -> None:
-        """Raises NoUsableImageError if a split has not the number of images that it must have."""
+        """Raises NoUsableImageError if the number of images of a split is not the expected one."""
         for split, count in counts.items():
             if count != self.counts()[split]:
                 raise NoUsableImageError(
@@ -49,7 +49,7 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
                 )
 
     def manual_folder(self, dl_manager: Any) -> tfds.core.Path:
-        """Where the user puts files; raises NoUsableImageError if it is missing or empty."""
+        """The folder of the user's files; raises NoUsableImageError if missing or empty."""
         try:
             return dl_manager.manual_dir
         except AssertionError as error:
@@ -64,6 +64,6 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
 
 def examples(images: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Keys and examples of images with their names."""
+    """Keys and examples, from names and contents of image files."""
     for name, content in images:
         yield name, {"image": content, "file_name": name}

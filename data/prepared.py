@@ -1,8 +1,7 @@
-"""Datasets that TensorFlow Datasets prepares: our builders and its own, as sources of images.
+"""Datasets that TensorFlow Datasets (TFDS) prepares, with this project's builders or its own.
 
-They are stored as ArrayRecord, TFDS's format with random access: image n is read without those
-before it. So shuffling and resuming work as for files, at no cost for any number of images (see
-`pgi.training.pipeline`).
+They are stored as ArrayRecord, TFDS's format with random access, so that shuffling and resuming
+work as for image files, with any number of images (see `pgi.training.pipeline`).
 """
 
 from __future__ import annotations
@@ -23,18 +22,19 @@ from PIL import UnidentifiedImageError
 from data.hold_out import held_out_count
 from data.image_builder import ImageBuilder
 from data.names import PREPARED
+from pgi.arrays import UInt8Array
 from pgi.errors import NoUsableImageError, RuleError
 from pgi.training.reading import ImageSource, read_image
 
-# What a dataset may call its held-out images; the first that there is.
+# Names of the split for validation, in order of preference.
 _HELD_OUT = ("validation", "val", "test")
 
 
 class ExampleSource(ImageSource):
-    """Images of a prepared dataset; their keys name their place in it.
+    """Images of a prepared dataset; their keys are the split and their number in it.
 
     Args:
-        builder: of a dataset that is prepared with random access.
+        builder: of a dataset that is already prepared.
         split: in TFDS's syntax, such as "train[100:]".
         keep: as for `ImageSource`.
 
@@ -45,8 +45,7 @@ class ExampleSource(ImageSource):
 
     def __init__(self, builder: tfds.core.DatasetBuilder, split: str, keep: bool = False) -> None:
         super().__init__(keep)
-        # ArrayRecord keeps each of up to 1,024 shards open, which is as many as Linux allows at
-        # first.
+        # ArrayRecord keeps up to 1,024 shards open, as many as Linux's default limit.
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self._place = f"{builder.info.full_name} {split}"
@@ -58,7 +57,7 @@ class ExampleSource(ImageSource):
             folder = shlex.quote(str(builder.data_path))
             raise RuleError(
                 f"{builder.data_path} must be stored with random access, got "
-                f"{builder.info.file_format.value}. Remove it, so that it is prepared anew, or "
+                f"{builder.info.file_format.value}. Remove it, so that it is prepared again, or "
                 "convert it: .venv/bin/python -m tensorflow_datasets.scripts.convert_format "
                 f"--dataset_version_dir={folder} --out_file_format=array_record"
             ) from error
@@ -78,28 +77,29 @@ class ExampleSource(ImageSource):
         name = (self._examples[number].get("file_name") or b"").decode(errors="surrogateescape")
         return name or f"number {number}"
 
-    def decode(self, number: int) -> np.ndarray:
+    def decode(self, number: int) -> UInt8Array:
         example = self._examples[number]
         try:
             return read_image(io.BytesIO(example[self._feature] or b""))
         except OSError as error:
             name = (example.get("file_name") or b"").decode(errors="replace")
-            # Pillow would name the buffer.
+            # Pillow's message would name the buffer.
             reason = "no image" if isinstance(error, UnidentifiedImageError) else str(error)
             raise OSError(f"{name}: {reason}" if name else reason) from error
 
 
 def sources(name: str, as_in_the_paper: bool = False) -> tuple[ExampleSource, ExampleSource]:
-    """The training and the validation images of a dataset, which is prepared if it was not.
+    """The training and the validation images of a dataset, which is prepared first if needed.
 
     Args:
         name: as `prepare` takes it.
-        as_in_the_paper: whether to train on what the paper trains on, where that is not the split
-            of this name: Places2's official validation images too (section 4).
+        as_in_the_paper: whether to use the paper's splits where they differ from "train" and
+            "validation": on Places2 the paper also trains on the official validation images
+            (Section 4).
 
     Raises:
-        RuleError: as `prepare`, or it has no split to train on.
-        NoUsableImageError: as `prepare`, or its first hundred images are all unusable.
+        RuleError: as `prepare`, or there is no split named train.
+        NoUsableImageError: as `prepare`, or the first hundred images are all unusable.
     """
     builder = prepare(name)
     ours = builder if isinstance(builder, ImageBuilder) else None
@@ -112,26 +112,26 @@ def sources(name: str, as_in_the_paper: bool = False) -> tuple[ExampleSource, Ex
         training.check_usable()
         validation.check_usable()
     except NoUsableImageError as error:
-        anew = f"Remove {builder.data_path} to prepare it anew."
-        raise NoUsableImageError(f"{error}. {anew}") from error
+        again = f"Remove {builder.data_path} to prepare it again."
+        raise NoUsableImageError(f"{error}. {again}") from error
     return training, validation
 
 
 def prepare(
     name: str, manual_dir: str | Path | None = None, beam_options: Sequence[str] = ()
 ) -> tfds.core.DatasetBuilder:
-    """A dataset's builder; the dataset is prepared if it was not.
+    """Prepares a dataset if needed, and returns its builder.
 
     Args:
-        name: of one of ours or of any that TFDS knows, with its config if it is not the default
-            one: "places2/256".
-        manual_dir: where the archives are that a user must get; None for TFDS's own place.
-        beam_options: Apache Beam's pipeline options, such as "runner=FlinkRunner"; none to prepare
-            it in this process, but for TFDS's datasets that know no other way than Beam.
+        name: of one of this project's or TFDS's datasets, with its config if that is not the
+            default: "places2/256".
+        manual_dir: folder of the archives that a user must download; None for TFDS's default.
+        beam_options: pipeline options of Apache Beam, such as "runner=FlinkRunner"; if empty, the
+            dataset is prepared in this process, except by builders of TFDS that require Beam.
 
     Raises:
-        RuleError: there is no such dataset, it has no images, or Beam is wanted and not installed.
-        NoUsableImageError: an archive is missing or broken, or TFDS cannot prepare it.
+        RuleError: there is no such dataset, it has no images, or Beam is not installed.
+        NoUsableImageError: an archive is missing or broken, or TFDS cannot prepare the dataset.
     """
     root = tfds.core.Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     try:
@@ -156,16 +156,16 @@ def prepare(
         raise NoUsableImageError(f"{error} {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}") from error
     except OSError:
         raise
-    except Exception as error:  # TFDS's builders and downloads raise whatever they stumble over.
+    except Exception as error:  # TFDS's builders and downloads raise many types.
         raise NoUsableImageError(f"{builder.info.full_name} cannot be prepared: {error}") from error
     return builder
 
 
 def image_feature(builder: tfds.core.DatasetBuilder) -> str:
-    """Which of a dataset's features is the image: the one of that name, or the only one.
+    """Name of a dataset's image feature: "image" or, if it has only one, that.
 
     Raises:
-        RuleError: there is none or no such one, or its values are no 8 or 16 bits.
+        RuleError: there is no such feature, or its values are not of 8 or 16 bits.
     """
     features = _image_features(builder)
     if "image" not in features and len(features) != 1:

@@ -1,4 +1,4 @@
-"""Held: images come back pixel for pixel, and all text is there, inside, and beside them."""
+"""Images come back pixel for pixel, and all text is there, inside, and beside them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CelebA-HQ, from a folder or a zip of its 30,000 images; see README.md beside this file."""
+"""CelebA-HQ, from a folder or a zip archive of its 30,000 images; see README.md."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from data.image_builder import ImageBuilder, examples
 from pgi.errors import NoUsableImageError
 
 PLACES = ("celeba_hq", "celeba_hq.zip", "CelebAMask-HQ", "CelebAMask-HQ.zip")
-# Images from this index on are for validation.
+# The validation part starts at this index.
 FIRST_HELD_OUT = 28_000
 
 
 class Builder(ImageBuilder):
-    """CelebA-HQ: 30,000 faces of 1024 x 1024 px, 28,000 of them to train on."""
+    """CelebA-HQ: 30,000 faces of 1024 x 1024 px, 28,000 of them for training."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "28,000 and 2,000 images, by index."}
@@ -46,21 +46,21 @@ class Builder(ImageBuilder):
 
 
 def split_by_index(names: list[str], count: int, place: str) -> dict[str, list[str]]:
-    """Parts CelebA-HQ's images: index 0 to 27,999 for training, from 28,000 for validation.
+    """Splits CelebA-HQ's images: index 0 to 27,999 for training, from 28,000 for validation.
 
-    An image's index is the number at the end of its name; copies that count from 1 are known by
-    having no 0. CelebAMask-HQ also holds masks: its images are the folder with `count` of them.
+    An image's index is the number at the end of its name; if no image has index 0, they count from
+    1. CelebAMask-HQ also has folders of masks: the images are the folder with `count` files.
 
     Args:
         names: of all images in the archive.
-        count: how many images there must be.
+        count: expected number of images.
         place: the archive's name, for messages.
 
     Returns:
-        Names for "train" and "validation", each in the order of their indices.
+        Names of "train" and "validation", each in the order of their indices.
 
     Raises:
-        NoUsableImageError: no folder has `count` images that are named by different numbers.
+        NoUsableImageError: no folder has `count` images with different numbers in their names.
     """
     folders: dict[str, dict[int, str]] = defaultdict(dict)
     for name in names:

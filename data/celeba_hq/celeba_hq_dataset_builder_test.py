@@ -1,4 +1,4 @@
-"""Held: CelebA-HQ is made from CelebAMask-HQ.zip, without its masks."""
+"""CelebA-HQ is made from CelebAMask-HQ.zip, without its masks."""
 
 from __future__ import annotations
 

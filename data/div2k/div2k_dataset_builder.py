@@ -1,4 +1,4 @@
-"""DIV2K's high-resolution images, from the official archives; see README.md beside this file."""
+"""DIV2K's high-resolution images, from the official archives; see README.md."""
 
 from __future__ import annotations
 

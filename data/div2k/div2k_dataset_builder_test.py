@@ -1,4 +1,4 @@
-"""Held: DIV2K is made from archives in the layout of the official ones."""
+"""DIV2K is made from archives in the layout of the official ones."""
 
 from __future__ import annotations
 

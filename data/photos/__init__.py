@@ -1,1 +1,1 @@
-"""Photographs in Debian's packages of wallpapers."""
+"""Photographs from Debian packages."""

@@ -1,4 +1,4 @@
-"""Debian's packages: fetched with apt, and their files read where they are."""
+"""Downloading Debian packages with apt, and reading files from them."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ def fetch(packages: Iterable[str], folder: Path) -> None:
 
     Args:
         packages: their names.
-        folder: for the .deb files; made if need be. It gets all or, after an error, none.
+        folder: for the .deb files; created if missing. After an error it has no new file.
 
     Raises:
-        NoUsableImageError: there is no apt here, it knows none of them, or cannot get them.
+        NoUsableImageError: there is no apt, it knows none of the packages, or a download failed.
     """
     missing = [package for package in packages if find(package, folder) is None]
     if not missing:
         return
     if shutil.which("apt-get") is None:
         raise NoUsableImageError(
-            f"{folder} must hold Debian's packages {', '.join(missing)}, and there is no apt-get "
-            f"to fetch them; their .deb files are also at {HOMEPAGE}."
+            f"{folder} must hold the Debian packages {', '.join(missing)}, and there is no apt-get "
+            f"to download them; their .deb files are also at {HOMEPAGE}."
         )
     unknown = [p for p in missing if _apt_get("download", "--print-uris", p).returncode]
     known = [package for package in missing if package not in unknown]
     if not known:
         raise NoUsableImageError(
-            f"apt-get must know Debian's packages {', '.join(missing)}; it knows none of them. Its "
-            "lists may be missing: run apt-get update as root, then try again."
+            f"apt-get must know the Debian packages {', '.join(missing)}; it knows none of them. "
+            "Its lists may be missing: run apt-get update as root, then try again."
         )
     if unknown:
         logging.warning("apt-get does not know %s: left out", ", ".join(unknown))
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"Fetching {len(known)} Debian packages into {folder}.")
+    print(f"Downloading {len(known)} Debian packages into {folder}.")
     with tempfile.TemporaryDirectory(dir=folder) as place:
         result = _apt_get("download", *known, cwd=place)
         if result.returncode:
-            raise NoUsableImageError(f"apt-get cannot fetch packages: {result.stderr.strip()}.")
+            raise NoUsableImageError(f"apt-get cannot download packages: {result.stderr.strip()}.")
         for package in Path(place).glob("*.deb"):
             package.rename(folder / package.name)
 
@@ -60,15 +60,15 @@ def _apt_get(*arguments: str, cwd: str | None = None) -> subprocess.CompletedPro
 
 
 def find(package: str, folder: Path) -> Path | None:
-    """A package's file in a folder, the one that came last if there are several."""
+    """A package's file in a folder, the newest if there are several."""
     return max(folder.glob(f"{package}_*.deb"), key=os.path.getmtime, default=None)
 
 
 def read(package: Path, suffixes: Sequence[str]) -> Iterator[bytes]:
-    """Contents of a package's files with one of these suffixes, links left out.
+    """Contents of a package's files with one of these suffixes, without links.
 
     Raises:
-        NoUsableImageError: there is no dpkg-deb here, or the package is broken.
+        NoUsableImageError: there is no dpkg-deb, or the package is broken.
     """
     if shutil.which("dpkg-deb") is None:
         raise NoUsableImageError(f"dpkg-deb (package dpkg) must be installed to read {package}.")
@@ -84,4 +84,4 @@ def read(package: Path, suffixes: Sequence[str]) -> Iterator[bytes]:
         except tarfile.TarError as error:
             raise NoUsableImageError(f"{package} must be a whole .deb package: {error}.") from error
     if process.returncode:
-        raise NoUsableImageError(f"{package} must be a whole .deb package; dpkg-deb refuses it.")
+        raise NoUsableImageError(f"{package} must be a whole .deb package; dpkg-deb rejects it.")

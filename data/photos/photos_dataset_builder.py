@@ -1,4 +1,4 @@
-"""Photographs in Debian's packages; see README.md beside this file."""
+"""Photographs from Debian packages; see README.md."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from absl import logging
 from data.image_builder import ImageBuilder
 from data.photos import packages
 
-# Which files are photographs, by hash, with their authors and licences.
+# The files that are photographs, by hash, with their authors and licences.
 PHOTOGRAPHS = json.loads(Path(__file__).with_name("photographs.json").read_bytes())
 _SUFFIXES = (".jpg", ".png")
 
 
 class Builder(ImageBuilder):
-    """Photographs of at least 1,500 px on the long side, that anyone can get with apt-get."""
+    """Photographs of at least 1,500 px on the long side, downloaded with apt-get."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "From the packages of Debian 12."}
@@ -49,7 +49,7 @@ class Builder(ImageBuilder):
         for name in sorted({x["package"] for x in wanted.values()}):
             package = packages.find(name, folder)
             for content in packages.read(package, _SUFFIXES) if package else ():
-                # By hash, not by path: from one release to the next files move, and others come.
+                # By hash, not by path, since files move and change between releases of Debian.
                 if found := wanted.pop(hashlib.sha256(content).hexdigest(), None):
                     texts = {key: found[key] for key in ("title", "author", "licence")}
                     file_name = f"{name}/{found['path']}"

@@ -1,4 +1,4 @@
-"""Held: the photographs are those of the list, read from Debian's packages."""
+"""The photographs are those of the list, read from Debian packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Places2, from its official archives; see README.md beside this file."""
+"""Places2, from its official archives; see README.md."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Places2Config(tfds.core.BuilderConfig):
     Attributes:
         train_archive: file name of the training images' archive.
         validation_archive: file name of the validation images' archive.
-        train_images: how many it holds.
+        train_images: number of training images.
     """
 
     train_archive: str = ""
@@ -31,7 +31,7 @@ class Places2Config(tfds.core.BuilderConfig):
 
 
 class Builder(ImageBuilder):
-    """Places2 as it is published: 365 kinds of scenes, without labels here."""
+    """Places2: photographs of 365 kinds of scenes, without their labels."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Places365-Standard and Places365-Challenge."}
@@ -80,7 +80,7 @@ class Builder(ImageBuilder):
         folder, config = self.manual_folder(dl_manager), self.builder_config
         names = {"train": config.train_archive, "validation": config.validation_archive}
         paths = {split: os.fspath(archives.find(folder, [name])) for split, name in names.items()}
-        # A minute, before hours of writing: a download that broke off is found now.
+        # Takes a minute and finds an incomplete download before hours of writing.
         self.check_counts({split: _count(path) for split, path in paths.items()})
         return {split: self._generate_examples(path) for split, path in paths.items()}
 

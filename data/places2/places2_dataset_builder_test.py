@@ -1,4 +1,4 @@
-"""Held: each config of Places2 is made from archives in the layout of the official ones."""
+"""Each config of Places2 is made from archives in the layout of the official ones."""
 
 from __future__ import annotations
 

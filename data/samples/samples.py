@@ -1,8 +1,8 @@
-"""The colour photographs that scikit-image ships: something to train on without a download.
+"""The colour photographs that scikit-image ships, for training without a download.
 
-Seven to train on; two, an animal and a still life, are held out. The two views of the motorcycle
-are one scene and stay on one side. The documentation of `skimage.data` names the photographs'
-authors and licences.
+Seven are for training, two (an animal and a still life) for validation. The two views of the
+motorcycle show one scene and are in the same split. The documentation of `skimage.data` names the
+photographs' authors and licences.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Held: CelebA-HQ's images are parted by index, whatever their archive and names."""
+"""CelebA-HQ's images are parted by index, whatever their archive and names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held: what the check prints and draws is what training would read, see and skip."""
+"""What the check prints and draws is what training would read, see and skip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held: a dataset's name gives photographs to train on and to validate with, or an error."""
+"""A dataset's name gives photographs to train on and to validate with, or an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held: the list of photographs is sound, and its packages are fetched whole or not at all."""
+"""The list of photographs is sound, and its packages are fetched whole or not at all."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_if_apt_fails_or_is_missing_or_knows_nothing_it_is_said_and_nothing_is_l
 ) -> None:
     folder = tmp_path / "photos"
     fake_apt(tmp_path, monkeypatch, after="echo 'E: Failed to fetch it' >&2; exit 100")
-    with pytest.raises(NoUsableImageError, match="cannot fetch packages: E: Failed to fetch it"):
+    with pytest.raises(NoUsableImageError, match="cannot download packages: E: Failed to fetch it"):
         packages.fetch(["known-a", "known-b"], folder)
     assert not list(folder.iterdir())
     with pytest.raises(NoUsableImageError, match=r"knows none of them.*apt-get update"):

@@ -1,4 +1,4 @@
-"""Held: prepared datasets give the published bytes, in an order that starts anywhere."""
+"""Prepared datasets give the published bytes, in an order that starts anywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held: the sample photographs are shipped, in colour, and no scene is on both sides."""
+"""The sample photographs are shipped, in colour, and no scene is on both sides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held: a written file holds what its source held besides pixels, in its format or in another."""
+"""A written file holds what its source held besides pixels, in its format or in another."""
 
 from __future__ import annotations
 

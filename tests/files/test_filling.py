@@ -1,4 +1,4 @@
-"""Held: a hole takes its new colours, and all else stays as it was."""
+"""A hole takes its new colours, and all else stays as it was."""
 
 from __future__ import annotations
 

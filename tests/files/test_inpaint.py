@@ -1,4 +1,4 @@
-"""Held: files are filled without loss, one bad file harms no other, and no half of one is left."""
+"""Files are filled without loss, one bad file harms no other, and no half of one is left."""
 
 from __future__ import annotations
 

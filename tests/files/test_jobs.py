@@ -1,4 +1,4 @@
-"""Held: every image meets its own mask and output, and nothing that is read is ever written."""
+"""Every image meets its own mask and output, and nothing that is read is ever written."""
 
 from __future__ import annotations
 

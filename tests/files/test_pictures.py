@@ -1,4 +1,4 @@
-"""Held: what cannot be filled without loss is refused, and every mask becomes the right hole."""
+"""What cannot be filled without loss is refused, and every mask becomes the right hole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held: whatever bytes a file consists of, it is filled or refused with the one error."""
+"""Whatever bytes a file consists of, it is filled or refused with the one error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held: every file becomes the right pixels, or is skipped with one warning that names it."""
+"""Every file becomes the right pixels, or is skipped with one warning that names it."""
 
 from __future__ import annotations
 
