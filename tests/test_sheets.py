@@ -174,8 +174,8 @@ def test_the_sheet_of_a_training_shows_hole_levels_and_truth():
     whole = [coarse.repeat(2, axis=1).repeat(2, axis=2), fine, truth]
     # Holes are white, as is what is beside the images.
     masked = np.where(mask > 0, 255, truth).astype(np.uint8)
-    columns = ["masked", "level 0: 16 px", "level 1: 32 px", "truth"]
-    expected = sheets.sheet(dict(zip(columns, [masked, *whole])))
+    captions = ["masked", "level 0: 16 px", "level 1: 32 px", "truth"]
+    expected = sheets.sheet(dict(zip(captions, [masked, *whole])))
     np.testing.assert_array_equal(drawn, expected)
     found = places(drawn)
     for row in range(2):

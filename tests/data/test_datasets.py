@@ -34,12 +34,19 @@ def readable(source: FileSource) -> set[int]:
     return {int(source.read(number)[0, 0, 0]) for number in range(len(source))}
 
 
+def load(name: str) -> tuple[FileSource, FileSource]:
+    """The parts of a dataset that consists of files."""
+    training, validation = data.load(name)
+    assert isinstance(training, FileSource) and isinstance(validation, FileSource)
+    return training, validation
+
+
 def warned_of(caplog) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_samples_are_scikit_images_photographs():
-    training, validation = data.load("samples")
+    training, validation = load("samples")
     assert training.paths == photographs("train")
     assert validation.paths == photographs("validation")
     for source in (training, validation):
@@ -52,7 +59,7 @@ def test_samples_are_scikit_images_photographs():
 )
 def test_an_unknown_name_is_an_error_that_names_what_is_known(name):
     with pytest.raises(RuleError) as error:
-        data.load(name)
+        load(name)
     message = str(error.value)
     assert "samples" in message and "folder:PATH" in message
     assert message.endswith(f'got "{name}"')
@@ -60,7 +67,7 @@ def test_an_unknown_name_is_an_error_that_names_what_is_known(name):
 
 def test_a_folder_is_parted_in_training_and_validation(tmp_path):
     paths = fill(tmp_path / "my photographs", [f"{n // 10}/{n}.png" for n in range(40)])
-    training, validation = data.load(f"folder:{tmp_path / 'my photographs'}")
+    training, validation = load(f"folder:{tmp_path / 'my photographs'}")
     assert not set(training.paths) & set(validation.paths)
     assert sorted(training.paths + validation.paths) == sorted(paths)
     assert readable(training) | readable(validation) == set(range(40))
@@ -68,7 +75,7 @@ def test_a_folder_is_parted_in_training_and_validation(tmp_path):
 
 def test_a_path_may_hold_a_colon(tmp_path):
     paths = fill(tmp_path / "12:30", ["a.png", "b.png"])
-    training, validation = data.load(f"folder:{tmp_path / '12:30'}")
+    training, validation = load(f"folder:{tmp_path / '12:30'}")
     assert sorted(training.paths + validation.paths) == paths
 
 
@@ -98,7 +105,7 @@ def test_the_same_files_are_parted_in_the_same_way(tmp_path):
     fill(tmp_path / "a", names)
     fill(tmp_path / "b", names[::-1])
     held_out = [
-        [path.name for path in data.load(f"folder:{tmp_path / folder}")[1].paths]
+        [path.name for path in load(f"folder:{tmp_path / folder}")[1].paths]
         for folder in ("a", "b", "a")
     ]
     assert held_out[0] == held_out[1] == held_out[2]
@@ -106,7 +113,7 @@ def test_the_same_files_are_parted_in_the_same_way(tmp_path):
 
 def test_a_single_image_is_trained_on_and_validated_with_and_warned_of(tmp_path, caplog):
     (path,) = fill(tmp_path, ["only.png"])
-    training, validation = data.load(f"folder:{tmp_path}")
+    training, validation = load(f"folder:{tmp_path}")
     assert training.paths == validation.paths == [path]
     (message,) = warned_of(caplog)
     assert str(path) in message and "only one usable image" in message
@@ -116,7 +123,7 @@ def test_unusable_files_are_counted_once_over_both_parts(tmp_path, caplog):
     fill(tmp_path, [f"{n:02}.png" for n in range(30)])
     (tmp_path / "notes.txt").write_text("no image")
     truncate(tmp_path / "13.png")
-    sources = data.load(f"folder:{tmp_path}")
+    sources = load(f"folder:{tmp_path}")
     read = [readable(source) for source in sources]
     assert read[0] | read[1] == set(range(30)) - {13}
     assert sum(len(source.skipped) for source in sources) == 2
@@ -125,10 +132,10 @@ def test_unusable_files_are_counted_once_over_both_parts(tmp_path, caplog):
 
 def test_a_folder_with_no_usable_image_is_a_clear_error(tmp_path):
     with pytest.raises(NoUsableImageError, match="no such folder"):
-        data.load(f"folder:{tmp_path / 'nowhere'}")
+        load(f"folder:{tmp_path / 'nowhere'}")
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(NoUsableImageError, match=r"no usable image in .*notes\.txt"):
-        data.load(f"folder:{tmp_path}")
+        load(f"folder:{tmp_path}")
 
 
 @pytest.mark.parametrize("damaged", [*itertools.product([False, True], repeat=3)])
@@ -142,9 +149,9 @@ def test_whichever_images_are_truncated_there_is_something_to_train_and_to_valid
     whole = {number for number in range(3) if not damaged[number]}
     if not whole:
         with pytest.raises(NoUsableImageError, match=str(tmp_path)):
-            data.load(f"folder:{tmp_path}")
+            load(f"folder:{tmp_path}")
         return
-    read = [readable(source) for source in data.load(f"folder:{tmp_path}")]
+    read = [readable(source) for source in load(f"folder:{tmp_path}")]
     assert read[0] and read[1] and read[0] | read[1] == whole
     assert len(whole) == 1 or not read[0] & read[1]
 
@@ -154,12 +161,12 @@ def test_a_list_is_parted_as_a_folder_is_and_two_lists_as_they_say(tmp_path):
     train, validation = tmp_path / "train.flist", tmp_path / "val,idation.flist"
     train.write_text("\n".join(map(str, paths)))
     validation.write_text(str(paths[7]))
-    sources = data.load(f"flist:{train}")
+    sources = load(f"flist:{train}")
     assert [len(source) for source in sources] == [39, 2]
     assert readable(sources[0]) | readable(sources[1]) == set(range(41))
-    sources = data.load(f"flist:{train},{validation}")
+    sources = load(f"flist:{train},{validation}")
     assert [source.paths for source in sources] == [paths, [paths[7]]]
     # Commas of their own.
-    assert data.load(f"flist:{validation}")[1].paths == [paths[7]]
-    sources = data.load(f"flist:{validation},{validation}")
+    assert load(f"flist:{validation}")[1].paths == [paths[7]]
+    sources = load(f"flist:{validation},{validation}")
     assert [source.paths for source in sources] == [[paths[7]], [paths[7]]]

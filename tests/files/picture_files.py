@@ -31,7 +31,8 @@ def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
     return buffer.getvalue()
 
 
-def decoded(content: bytes) -> Image.Image:
+def decoded(content: bytes) -> Any:
+    """Pillow's image, whose attributes depend on the format."""
     image = Image.open(io.BytesIO(content))
     image.load()
     return image
@@ -113,5 +114,5 @@ def filled(content: bytes, fill: np.ndarray = FILL, opaque: bool = False) -> byt
     return read(content).with_hole(fill, HOLE, opaque).encode()
 
 
-def converted(content: bytes, kind: str) -> Image.Image:
+def converted(content: bytes, kind: str) -> Any:
     return decoded(read(content).with_hole(FILL, HOLE).encode(kind))

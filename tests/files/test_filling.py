@@ -158,4 +158,5 @@ def test_colours_under_full_transparency_are_kept_and_shown_to_the_network():
     for name in ("RGBA", "WebP"):
         picture = read(TRANSPARENT[name])
         np.testing.assert_array_equal(picture.rgb, NOISE)
+        assert picture.alpha is not None
         np.testing.assert_array_equal(picture.alpha, ALPHA)
