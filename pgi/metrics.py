@@ -1,15 +1,14 @@
-"""How close a result is to the truth, by the formulas of four protocols.
+"""L1, PSNR and SSIM of a result against the truth, by the formulas of four protocols.
 
-The paper names L1, PSNR and SSIM and gives no formulas, and the field's programs disagree. So every
-number carries its protocol:
+The paper gives no formulas, and the field's programs disagree, so every number carries its
+protocol:
 
     paper      completed image   L1 sum|a - b| / sum(a + b)   PSNR   SSIM, uniform window of 51
     standard   completed image   L1 mean|a - b|, in [0, 1]    PSNR   SSIM, Gaussian window of 11
     raw        network's output  as standard
     hole       hole pixels only  as standard                  PSNR   none
 
-`paper` is what the paper most probably used; docs/REPRODUCTION.md says why. SSIM is scikit-image's:
-on a CPU it is as fast as the same sums in a TensorFlow graph, 0.1 s for 512 x 512.
+`paper` is what the paper most probably used; docs/REPRODUCTION.md says why.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from skimage.metrics import structural_similarity
 
+from pgi.arrays import AnyArray, FloatArray
 from pgi.images import as_hole
 from pgi.rules import check, check_choice
 
@@ -27,19 +27,18 @@ METRICS = ("ssim", "psnr", "l1")
 
 _WHITE = 255
 _UNIFORM: dict[str, Any] = {"win_size": 51}
-# Under these scikit-image's window is 11 wide.
 _GAUSSIAN = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "win_size": 11}
 
 
 def evaluate(
-    truth: np.ndarray, result: np.ndarray, mask: np.ndarray, protocol: str = "paper"
-) -> dict[str, np.ndarray]:
-    """The metrics of a result, or of each of a batch, by a protocol.
+    truth: AnyArray, result: AnyArray, mask: AnyArray, protocol: str = "paper"
+) -> dict[str, FloatArray]:
+    """The metrics of a result, or of each of a batch, by a protocol (section 4.1).
 
     Args:
         truth: uint8 `[H, W, 3]` or `[N, H, W, 3]`, RGB.
-        result: of the same shape. Under every protocol but "raw" its known pixels count for
-            nothing: the truth's are taken.
+        result: of the same shape. Its known pixels are replaced by the truth's, except under
+            "raw".
         mask: bool, True = hole, or uint8, above 127 = hole; `[H, W]` or `[H, W, 1]`, for a batch
             also `[N, H, W]` or `[N, H, W, 1]`.
         protocol: "paper", "standard", "raw" or "hole".
@@ -51,9 +50,6 @@ def evaluate(
     Raises:
         RuleError: an argument has another type or shape; a side is shorter than the SSIM's window
             (51 under "paper", 11 under "standard" and "raw"); a mask without hole under "hole".
-
-    Source: section 4.1, which gives no formulas; [24] for SSIM.
-    Departs from it: the choice of formulas is ours, see docs/REPRODUCTION.md.
     """
     check_choice("protocol", PROTOCOLS, protocol)
     truth, result = np.asarray(truth), np.asarray(result)
@@ -76,14 +72,14 @@ def evaluate(
 
 
 def _evaluate_one(
-    truth: np.ndarray, result: np.ndarray, hole: np.ndarray, protocol: str
-) -> dict[str, np.ndarray]:
+    truth: AnyArray, result: AnyArray, hole: AnyArray, protocol: str
+) -> dict[str, FloatArray]:
     a, b = truth.astype(np.float64), result.astype(np.float64)
     error = (a - b)[hole] if protocol == "hole" else a - b
     with np.errstate(divide="ignore"):  # A perfect result has an infinite PSNR.
         values = {"psnr": 10 * np.log10(_WHITE**2 / np.mean(error**2))}
     if protocol == "paper":
-        # Both black throughout is no error.
+        # Two black images: 0 / 0 is no error.
         values["l1"] = np.abs(error).sum() / max(np.sum(a + b), 1.0)
     else:
         values["l1"] = np.mean(np.abs(error)) / _WHITE

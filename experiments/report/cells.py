@@ -40,7 +40,7 @@ METRICS = {
 
 
 def table(frame: pd.DataFrame, texts: int = 1) -> str:
-    """A frame of strings as a Markdown table; the first columns are aligned left, the rest right."""
+    """A frame of strings as a Markdown table; the first columns are text, the rest numbers."""
     sides = ["left" if n < texts else "right" for n in range(frame.shape[1])]
     return str(frame.to_markdown(index=False, disable_numparse=True, colalign=sides))
 

@@ -24,15 +24,14 @@ _PROTOCOLS = {
 _READING = f"""\
 **Numbers** are means over photographs, with a 95 % bootstrap interval in brackets (too narrow below
 about twenty photographs) and, after ±, the standard deviation over seeds. The best mean is bold.
-"-" means that the training diverged or that the paper gives no number; an empty cell was not
-measured. Times are medians per image under the square mask; times of different machines cannot be
-compared.
+"-": the training diverged, or the paper gives no number; an empty cell was not measured. Times are
+medians per image under the square mask; those of different machines cannot be compared.
 
-**Differences** are paired by photograph, since photographs differ more than methods do. `*` marks an
-interval that excludes zero, over {STARRED} photographs or more. One in twenty does so by chance, and
-the intervals do not cover the variation between seeds.
+**Differences** are paired by photograph, since photographs differ more than methods do. `*` marks
+an interval that excludes zero, over {STARRED} photographs or more. One in twenty does so by chance,
+and the intervals do not cover the variation between seeds.
 
-**The paper's numbers** are in tables or columns of their own. The paper publishes no formulas, crops,
+**The paper's numbers** have tables or columns of their own. The paper publishes no formulas, crops,
 masks or networks, so a difference from them cannot be tested."""
 _OTHER_PROTOCOL = """\
  They most probably follow the protocol `paper`: do not compare them with the numbers here."""

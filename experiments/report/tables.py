@@ -150,6 +150,7 @@ def _ablation(found: Results, numbers: pd.DataFrame, size: int, group: str) -> l
     if not len(numbers) or shown == {OURS}:
         return []
     table = _means(found, numbers, lost)
+    table = table.loc[[name for name in names if name in table.index]]
     note = f"{size} x {size} px, square mask."
     if paper := published()["ablations"].get(group):
         note += f' "Paper" is its Table {paper["table"]}: {published()["ablations"]["conditions"]}.'
@@ -224,9 +225,7 @@ def _titles(values: pd.DataFrame) -> dict[tuple[Any, ...], str]:
     }
 
 
-def _named(
-    found: Results, numbers: pd.DataFrame, table: pd.DataFrame, header: str
-) -> pd.DataFrame:
+def _named(found: Results, numbers: pd.DataFrame, table: pd.DataFrame, header: str) -> pd.DataFrame:
     """The table's rows in order, with the methods' titles and numbers of seeds in front."""
     table = table.loc[[name for name in found.titles() if name in table.index]]
     seeds = numbers.groupby(["method", *_COLUMN], observed=True).seed.nunique()

@@ -1,9 +1,9 @@
-"""Frozen sets of masks, so that every model is compared on the same holes, today and in years.
+"""Frozen sets of masks: every model is compared on the same holes.
 
-Mask n of a set depends on the set, n, the height and the width, and on nothing else: not on how
-many are drawn, nor on the device, nor on the version of an image library, since `pgi.masks` both
-draws the random numbers and paints. docs/MASKS.md shows the sets and publishes their hashes; a set
-that would change them needs a new name.
+Mask n of a set depends only on the set, n, the height and the width: not on how many are drawn, the
+device, or the version of an image library, since `pgi.masks` both draws the random numbers and
+paints. docs/MASKS.md shows the sets and publishes their hashes; a change of the pixels needs a new
+name.
 """
 
 from __future__ import annotations
@@ -17,24 +17,27 @@ import numpy as np
 import tensorflow as tf
 
 from pgi import masks
+from pgi.arrays import AnyArray, BoolArray, FloatArray
 from pgi.rules import check, check_choice
 
-# Of the numbers of masks, the height and the width, to bool [masks, height, width].
-Drawer = Callable[[np.ndarray, int, int], np.ndarray]
+# Numbers of masks, height and width -> bool [masks, height, width].
+Drawer = Callable[[AnyArray, int, int], BoolArray]
 MIN_SIDE = 16
 
 _REFERENCE_SIDE = 256
-# The first words of the seeds are this and more, far from the seeds that runs are trained with.
+# First word of the first seed: far from the seeds of training.
 _FIRST_SEED = 1_000_000_000
 _MAX_ATTEMPTS = 200
-# pgi.masks has the streams below.
+# pgi.masks uses the streams before it.
 _STREAM = 2
 _MAX_DRAWS = 512
 _ROWS_AT_ONCE = 2**12
 
 
-def draw(name: str, count: int, height: int, width: int) -> np.ndarray:
+def draw(name: str, count: int, height: int, width: int) -> BoolArray:
     """The first masks of a set.
+
+    docs/MASKS.md names the source of each set, and what differs from it.
 
     Args:
         name: of the set, one of `MASK_SETS`.
@@ -45,11 +48,9 @@ def draw(name: str, count: int, height: int, width: int) -> np.ndarray:
         `[count, height, width, 1]` bool, True = hole. Every mask has a hole and known pixels.
 
     Raises:
-        RuleError: an argument is none of these.
-        RuntimeError: no hole of a prescribed share was found, which only an image many times as
-            long as wide can make happen.
-
-    Source: docs/MASKS.md names one for each set, and what departs from it.
+        RuleError: an argument breaks its rule.
+        RuntimeError: no hole of the prescribed share was found, as in an image many times as long
+            as wide.
     """
     check_choice("name", tuple(MASK_SETS), name)
     limits = (("count", count, 1), ("height", height, MIN_SIDE), ("width", width, MIN_SIDE))
@@ -58,7 +59,7 @@ def draw(name: str, count: int, height: int, width: int) -> np.ndarray:
         check(argument, f"an integer of at least {least}", whole, value)
     drawn = np.empty((count, height, width, 1), bool)
     batch = max(1, _ROWS_AT_ONCE // height)
-    # A GPU's memory is for the model that is evaluated.
+    # Leaves the GPU's memory to the model that is evaluated.
     with tf.device("CPU"):
         for first in range(0, count, batch):
             numbers = np.arange(first, min(first + batch, count))
@@ -66,23 +67,18 @@ def draw(name: str, count: int, height: int, width: int) -> np.ndarray:
     return drawn
 
 
-def sha256(masks: np.ndarray) -> str:
-    """The SHA-256 of masks' shape and pixels, the same for every type that holds them.
+def sha256(masks: AnyArray) -> str:
+    """SHA-256 of the masks' shape and pixels, in hexadecimal digits.
 
     Args:
-        masks: of any shape and type, 0 = known.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Source: ours.
+        masks: of any shape and type, 0 = known; the type does not change the hash.
     """
     shape = np.array(masks.shape, "<i8").tobytes()
     return hashlib.sha256(shape + np.packbits(masks != 0).tobytes()).hexdigest()
 
 
 def _square(hole_side: Callable[[int], int]) -> Drawer:
-    def drawer(numbers: np.ndarray, height: int, width: int) -> np.ndarray:
+    def drawer(numbers: AnyArray, height: int, width: int) -> BoolArray:
         hole = np.zeros((len(numbers), height, width), bool)
         sides = [(side, hole_side(side)) for side in (height, width)]
         rows, columns = (slice((side - inner) // 2, (side + inner) // 2) for side, inner in sides)
@@ -93,45 +89,45 @@ def _square(hole_side: Callable[[int], int]) -> Drawer:
 
 
 def _ratio(share: float) -> Drawer:
-    """The share's root of each side, to the nearest length that leaves as much at either end."""
+    """A square in the middle, with the share of the image to the nearest even margin."""
     return _square(lambda side: side - 2 * round((1 - math.sqrt(share)) * side / 2))
 
 
 _center = _square(lambda side: side // 2)
 
 
-def _freeform(numbers: np.ndarray, height: int, width: int) -> np.ndarray:
+def _freeform(numbers: AnyArray, height: int, width: int) -> BoolArray:
     scale, seeds = _scale(height, width), _seeds(0, numbers)
     smallest, largest = max(12 * scale, 1.0), max(40 * scale, 1.0)
     hole = masks.brush_strokes(seeds, height, width, min_width=smallest, max_width=largest)
-    return hole.numpy()[..., 0] > 0
+    return np.asarray(hole)[..., 0] > 0
 
 
-def _union(numbers: np.ndarray, height: int, width: int) -> np.ndarray:
+def _union(numbers: AnyArray, height: int, width: int) -> BoolArray:
     return _center(numbers, height, width) | _freeform(numbers, height, width)
 
 
 @dataclasses.dataclass(frozen=True)
 class Irregular:
-    """Polygonal chains and boxes, drawn anew until the hole has a prescribed share of the image.
+    """Polygonal chains and boxes, drawn again until the hole has a prescribed share of the image.
 
     A chain starts anywhere in any direction, turns by at most 90 degrees at a vertex, has round
-    joins and ends, and is held back by the image's border. A box lies anywhere in the image. All
-    is drawn uniformly between the two ends given. Lengths are in pixels at side 256, and scaled
-    with the root of the image's area.
+    joins and ends, and stops at the image's border. A box lies anywhere in the image. Every number
+    is drawn uniformly between two bounds. Lengths are in pixels at side 256, and scale with the
+    root of the image's area.
+
+    Chains and boxes follow the text of Suvorov et al. 2022, the bins of the share that of Liu et
+    al. 2018; all other numbers are ours.
 
     Args:
         number: of the set, from which its seeds are made.
-        share: of the image; the hole has more than the first and at most the second.
-        chains: how many.
-        segments: how many a chain.
+        share: of the image; more than the first bound and at most the second.
+        chains: number of chains.
+        segments: number of segments per chain.
         lengths: of a segment.
         widths: of a chain.
-        boxes: how many.
-        sides: of a box, its height and its width.
-
-    Source: Suvorov et al. 2022 for chains and boxes, Liu et al. 2018 for the bins of the share.
-    Departs from it: written from the papers' words, not their masks; all other numbers are ours.
+        boxes: number of boxes.
+        sides: height and width of a box.
     """
 
     number: int
@@ -143,7 +139,7 @@ class Irregular:
     boxes: tuple[int, int] = (0, 0)
     sides: tuple[float, float] = (0, 0)
 
-    def __call__(self, numbers: np.ndarray, height: int, width: int) -> np.ndarray:
+    def __call__(self, numbers: AnyArray, height: int, width: int) -> BoolArray:
         drawn = np.empty((len(numbers), height, width), bool)
         missing, (low, high) = np.arange(len(numbers)), self.share
         for attempt in range(_MAX_ATTEMPTS):
@@ -157,7 +153,7 @@ class Irregular:
                 return drawn
         raise RuntimeError(f"no hole of {low:.0%} to {high:.0%} found at {height} x {width} pixels")
 
-    def _candidates(self, seeds: tf.Tensor, height: int, width: int) -> np.ndarray:
+    def _candidates(self, seeds: tf.Tensor, height: int, width: int) -> BoolArray:
         chains, boxes, a_chain = self.chains[1], self.boxes[1], 5 + 2 * self.segments[1]
         ends = np.cumsum([1, 1, 4 * boxes, chains * a_chain])
         chain_count, box_count, of_boxes, of_chains, _ = np.split(_uniform(seeds), ends, axis=1)
@@ -166,8 +162,8 @@ class Irregular:
         return hole | self._paint_boxes(box_count, of_boxes, height, width)
 
     def _paint_chains(
-        self, count: np.ndarray, draws: np.ndarray, height: int, width: int
-    ) -> np.ndarray:
+        self, count: FloatArray, draws: FloatArray, height: int, width: int
+    ) -> BoolArray:
         batch, chains, segments = *draws.shape[:2], self.segments[1]
         scale, corner = _scale(height, width), np.array([width, height])
         parts = [2, 3, 4, 5, 5 + segments]
@@ -180,32 +176,34 @@ class Irregular:
         moves *= (_between(lengths, self.lengths) * scale)[..., None]
         vertices = [np.floor(place * corner)]
         for move in np.moveaxis(moves, 2, 0):
-            # Whole pixels at every vertex, for the reason that pgi.masks gives.
+            # Vertices are whole pixels, as in pgi.masks.
             vertices.append(np.clip(np.floor(vertices[-1] + move + 0.5), 0, corner - 1))
         path, widths = np.stack(vertices, axis=2), np.repeat(widths[..., None], segments, axis=2)
         lines = np.concatenate([path[:, :, :-1], path[:, :, 1:], widths], axis=-1)
-        # Most segments are not valid: as many are painted as the fullest mask has.
+        # Most segments are not valid: paint only as many as the fullest mask has.
         valid = valid.reshape(batch, -1)
         order = np.argsort(~valid, axis=1, kind="stable")[:, : valid.sum(axis=1).max()]
         lines = np.take_along_axis(lines.reshape(batch, -1, 5), order[..., None], axis=1)
         valid = np.take_along_axis(valid, order, axis=1)
         starts, ends, widths = np.split(lines, [2, 4], axis=-1)
         painted = masks.paint_segments(starts, ends, widths[..., 0], valid, height, width)
-        return painted.numpy()[..., 0] > 0
+        return np.asarray(painted)[..., 0] > 0
 
     def _paint_boxes(
-        self, count: np.ndarray, draws: np.ndarray, height: int, width: int
-    ) -> np.ndarray:
-        def inside(extent: np.ndarray, place: np.ndarray, side: int) -> np.ndarray:
+        self, count: FloatArray, draws: FloatArray, height: int, width: int
+    ) -> BoolArray:
+        def inside(extent: FloatArray, place: FloatArray, side: int) -> BoolArray:
             length = np.clip(np.floor(_between(extent, self.sides) * scale), 1, side)
             start = np.floor(place * (side - length + 1))
-            return (np.arange(side) >= start) & (np.arange(side) < start + length)
+            inner: BoolArray = (np.arange(side) >= start) & (np.arange(side) < start + length)
+            return inner
 
         boxes, scale = self.boxes[1], _scale(height, width)
         tall, top, wide, left = np.split(draws.reshape(len(draws), boxes, 4), 4, axis=-1)
         rows, columns = inside(tall, top, height), inside(wide, left, width)
         rows &= (np.arange(boxes) < _integer(count, self.boxes))[..., None]
-        return (rows[..., None] & columns[:, :, None]).any(axis=1)
+        hole: BoolArray = (rows[..., None] & columns[:, :, None]).any(axis=1)
+        return hole
 
 
 @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.int64)])
@@ -213,7 +211,7 @@ def _uniform(seeds: tf.Tensor) -> tf.Tensor:
     return masks.uniform(seeds, _STREAM, [_MAX_DRAWS])
 
 
-def _seeds(first: int, numbers: np.ndarray) -> tf.Tensor:
+def _seeds(first: int, numbers: AnyArray) -> tf.Tensor:
     return tf.constant([[_FIRST_SEED + first, number] for number in numbers], tf.int64)
 
 
@@ -221,12 +219,13 @@ def _scale(height: int, width: int) -> float:
     return math.sqrt(height * width) / _REFERENCE_SIDE
 
 
-def _between(uniform: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
+def _between(uniform: FloatArray, ends: tuple[float, float]) -> FloatArray:
     return ends[0] + (ends[1] - ends[0]) * uniform
 
 
-def _integer(uniform: np.ndarray, ends: tuple[int, int]) -> np.ndarray:
-    return ends[0] + np.floor(uniform * (ends[1] - ends[0] + 1))
+def _integer(uniform: FloatArray, ends: tuple[int, int]) -> FloatArray:
+    number: FloatArray = ends[0] + np.floor(uniform * (ends[1] - ends[0] + 1))
+    return number
 
 
 _MOST = (0.0, 0.6)

@@ -1,4 +1,4 @@
-"""What fills the holes: trained pyramids, classical baselines, folders of others' results."""
+"""Methods that fill holes: trained pyramids, classical baselines, folders of others' results."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from pgi.training.run_folder import RunFolder
 
 
 class Case(NamedTuple):
-    """One hole to fill.
+    """An image to fill.
 
     Attributes:
         place: folder of its crop list and mask set, such as "div2k_512_1a2b3c4d/center".
         name: of the crop.
-        image: `[H, W, 3]` uint8; what lies under the hole is nobody's business.
+        image: `[H, W, 3]` uint8; pixels under the hole are ignored.
         hole: `[H, W]` bool.
     """
 
@@ -37,15 +37,15 @@ class Case(NamedTuple):
 
 
 class Method(abc.ABC):
-    """Something that fills holes.
+    """A way to fill holes.
 
     Attributes:
         name: short, of letters, digits and "_".
-        title: what tables and pictures call it.
+        title: its name in tables and pictures.
         kind: "trained", "classical" or "outputs".
         seed: of its training.
-        run: where it comes from, as in `pgi.evaluation.results.Evaluation`.
-        diverged: step and reason, if its training diverged: then it fills nothing.
+        run: its origin, as in `pgi.evaluation.results.Evaluation`.
+        diverged: step and reason, if its training diverged: it cannot fill then.
     """
 
     kind: str
@@ -61,15 +61,15 @@ class Method(abc.ABC):
         """The image with the hole filled, `[H, W, 3]` uint8."""
 
     def levels(self, case: Case) -> list[np.ndarray]:
-        """Each level's completed image, coarsest first; nothing for what has no levels."""
+        """Each level's completed image, coarsest first; empty for methods without levels."""
         return []
 
     def raw(self, case: Case) -> np.ndarray:
-        """The same before known pixels are put back, for the protocol "raw"."""
+        """The network's output before known pixels are pasted, for the protocol "raw"."""
         return self.fill(case)
 
     def covers(self, place: str) -> bool:
-        """Whether there is a result for these crops and masks."""
+        """Whether the method has results for these crops and masks."""
         return True
 
 
@@ -122,7 +122,7 @@ class Trained(Method):
 
 class _OpenCV(Method):
     kind = "classical"
-    # In pixels, what OpenCV's own examples take.
+    # In pixels, as in OpenCV's examples.
     _RADIUS = 3
 
     def __init__(self, name: str, title: str, algorithm: int) -> None:
@@ -142,16 +142,16 @@ class _MeanColour(Method):
 
 
 class Outputs(Method):
-    """A folder of results that something else made, matched by name.
+    """A folder of another program's results, matched by name.
 
     Args:
         name: of the method.
-        folder: holds an image a case, `div2k_512_1a2b3c4d/center/0000.png`, named as
-            `pgi.evaluation.tasks.dump_inputs` does; its suffix may be another.
+        folder: has an image per case, `div2k_512_1a2b3c4d/center/0000.png`, named as by
+            `pgi.evaluation.tasks.dump_inputs`, with any suffix.
 
     Raises:
-        RuleError: the folder is missing; in `fill`, a result is missing, there are two of them, or
-            it is unreadable or of another size.
+        RuleError: the folder is missing; in `fill`, there is no result or more than one, or it is
+            unreadable or of another size.
     """
 
     kind = "outputs"
@@ -179,7 +179,7 @@ class Outputs(Method):
 
 
 def classical() -> list[Method]:
-    """The baselines that need no training: OpenCV's two, and the known pixels' mean colour."""
+    """Baselines without training: OpenCV's two, and the mean colour of the known pixels."""
     return [
         _OpenCV("telea", "Telea", cv2.INPAINT_TELEA),
         _OpenCV("navier_stokes", "Navier-Stokes", cv2.INPAINT_NS),

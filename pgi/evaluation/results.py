@@ -1,7 +1,7 @@
 """What evaluations measured: one table with a row per number, and what was run beside it.
 
-    results.csv.gz             method, seed, dataset, size, masks, protocol, metric, crop, photograph,
-                               value: a row for each number, none of them a mean
+    results.csv.gz             a row per number: method, seed, dataset, size, masks, protocol,
+                               metric, crop, photograph, value; no means
     results.provenance.json    what each method and seed was, hashes of crops and masks, versions
 
 Dataset and size name a list of crops, of which there is one in a file. Times are rows too: metric
@@ -273,22 +273,35 @@ def read(path: Path) -> Results:
         plain = json.loads(described)
         if plain["table_sha256"] != hashlib.sha256(table).hexdigest():
             raise ValueError(f"{provenance_file(path).name} is of another table")
-        return Results(
-            pd.read_csv(
-                io.BytesIO(table),
-                dtype=_TYPES,
-                keep_default_na=False,  # A photograph may be called "NA".
-                float_precision="round_trip",
-                encoding_errors="surrogateescape",
-            ),
+        scores = pd.read_csv(
+            io.BytesIO(table),
+            dtype=_TYPES,
+            keep_default_na=False,  # A photograph may be called "NA".
+            float_precision="round_trip",
+            encoding_errors="surrogateescape",
+        )
+        found = Results(
+            scores,
             [Evaluation(**x) for x in plain["evaluations"]],
             [CropList(**x) for x in plain["crop_lists"]],
             {(dataset, size, name): sha256 for dataset, size, name, sha256 in plain["masks"]},
         )
+        _check_described(found)
     except (*_DAMAGE, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RuleError(
             f"{path} is no results table, or damaged: {error}. Remove it and measure again"
         ) from error
+    return found
+
+
+def _check_described(found: Results) -> None:
+    for kind, columns, described in (
+        ("crop lists", ["dataset", "size"], {(x.dataset, x.size) for x in found.crop_lists}),
+        ("masks", ["dataset", "size", "masks"], {*found.masks}),
+        ("evaluations", ["method", "seed"], {(x.method, x.seed) for x in found.evaluations}),
+    ):
+        if lacking := set(found.scores.groupby(columns).groups) - {*described}:
+            raise ValueError(f"its provenance lacks {kind} of {sorted(lacking)}")
 
 
 def provenance_file(table: Path) -> Path:

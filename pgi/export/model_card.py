@@ -142,7 +142,7 @@ def _validation(run: RunFolder, checkpoint: Path) -> Iterator[str]:
 
 def _evaluation(run: RunFolder, checkpoint: Path) -> Iterator[str]:
     """What `make evaluate` measured of that very checkpoint, if it did."""
-    rows = list(_measured(run.path / "evaluation" / "results.json", _sha256(checkpoint)))
+    rows = list(_measured(run.path / "evaluation" / results.FILE, _sha256(checkpoint)))
     if not rows:
         yield "\n`make evaluate` has measured nothing of this checkpoint."
         return
@@ -160,27 +160,17 @@ def _measured(file: Path, sha256: str) -> Iterator[str]:
     if not file.is_file():
         return
     found = results.read(file)
-    own = [x for x in found.evaluations if (x.run or {}).get("sha256") == sha256]
-    alone = results.Results(found.crop_lists, own)
-    for evaluation, score in ((x, score) for x in own for score in x.scores):
-        crops = found.crop_lists[score.crops]
-        for metric in score.values:
-            values = alone.values(
-                evaluation.method,
-                metric,
-                dataset=crops.dataset,
-                size=crops.size,
-                masks=score.masks,
-                protocol=score.protocol,
-            )
-            if values is None:
-                continue
-            known = estimate(values)
-            interval = "{:.4g} to {:.4g}".format(*known.interval) if known.interval else "-"
-            yield (
-                f"| {score.protocol} | {crops.dataset}, {crops.size} px | {score.masks} "
-                f"| {metric} | {known.mean:.4g} | {interval} | {known.n} |"
-            )
+    names = [x.method for x in found.evaluations if (x.run or {}).get("sha256") == sha256]
+    numbers = found.by_photograph()
+    where = ["method", "protocol", "dataset", "size", "masks", "metric"]
+    own = numbers[numbers.method.isin(names)].groupby(where, sort=False)
+    for (_, protocol, dataset, size, masks, metric), of_one in own:
+        known = estimate(results.matrix(of_one))
+        interval = "{:.4g} to {:.4g}".format(*known.interval) if known.interval else "-"
+        yield (
+            f"| {protocol} | {dataset}, {size} px | {masks} "
+            f"| {metric} | {known.mean:.4g} | {interval} | {known.n} |"
+        )
 
 
 def _limits(config: ExperimentConfig, step: int | None, max_megapixels: float) -> Iterator[str]:

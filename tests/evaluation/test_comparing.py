@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -17,6 +18,7 @@ from pgi.errors import RuleError
 from pgi.evaluation import comparing, crops, mask_sets, results
 from pgi.evaluation.comparing import compare
 from pgi.evaluation.methods import Case, Method, Outputs, Trained
+from pgi.evaluation.results import Results, select
 from pgi.evaluation.tasks import Task, dump_inputs, tasks, write_png
 from tests.tiny_run import write_run
 
@@ -50,6 +52,20 @@ def some_tasks(masks: tuple[str, ...] = ("center", "ratio_25"), each: int = 2) -
     return tasks(cut, masks)
 
 
+def measured(found: Results, method: str = "one") -> set[tuple[str, str]]:
+    """Masks and protocols of a method's numbers."""
+    own = select(found.scores, method=method)
+    own = own[own.metric != results.SECONDS]
+    return set(zip(own.masks, own.protocol))
+
+
+def assert_equal(first: Results, second: Results) -> None:
+    pd.testing.assert_frame_equal(first.scores, second.scores, check_exact=True)
+    for name in ("evaluations", "crop_lists", "masks"):
+        one, other = getattr(first, name), getattr(second, name)
+        assert one == other if name == "masks" else list(one) == list(other)
+
+
 def test_methods_see_the_known_pixels_and_grey_under_the_hole(tmp_path):
     method, compared = Shade("one"), some_tasks(("freeform",))
     compare([method], compared, ["paper"], tmp_path)
@@ -64,23 +80,25 @@ def test_methods_see_the_known_pixels_and_grey_under_the_hole(tmp_path):
 def test_scores_are_the_metrics_of_every_crop_by_every_protocol(tmp_path):
     compared = some_tasks()
     found = compare([Shade("one")], compared, PROTOCOLS, tmp_path)
-    scores = {(x.masks, x.protocol): x for x in found.evaluations[0].scores}
-    assert set(scores) == {(m, p) for m in ("center", "ratio_25") for p in PROTOCOLS}
+    assert measured(found) == {(m, p) for m in ("center", "ratio_25") for p in PROTOCOLS}
     truth, holes = compared[0].crops.images, compared[0].holes
-    for (_, protocol), score in scores.items():
-        filled = np.full_like(truth, 99)
-        expected = metrics.evaluate(truth, filled, holes, protocol)
-        for metric, numbers in expected.items():
-            np.testing.assert_allclose(score.values[metric], numbers, rtol=1e-6)
-        assert score.crops == compared[0].crops.listed.sha256
-        assert score.masks_sha256 == mask_sets.sha256(holes)
+    assert found.crop_lists == [compared[0].crops.listed]
+    for (*_, masks), sha256 in found.masks.items():
+        assert sha256 == mask_sets.sha256(holes)  # ratio_25 is the centre.
+        for protocol in PROTOCOLS:
+            expected = metrics.evaluate(truth, np.full_like(truth, 99), holes, protocol)
+            for metric, numbers in expected.items():
+                score = select(found.scores, masks=masks, protocol=protocol, metric=metric)
+                np.testing.assert_array_equal(score.value, numbers)
+                assert list(score.photograph) == compared[0].crops.listed.photographs
 
 
 def test_the_same_call_again_measures_nothing(tmp_path):
     first = compare([Shade("one")], some_tasks(), ["paper"], tmp_path)
     again = Shade("one")
-    assert compare([again], some_tasks(), ["paper"], tmp_path) == first
+    assert_equal(compare([again], some_tasks(), ["paper"], tmp_path), first)
     assert again.asked == []
+    assert_equal(results.read(tmp_path / results.FILE), first)
 
 
 def test_a_trained_run_is_recognised_when_it_was_measured_before(tmp_path, monkeypatch):
@@ -89,7 +107,7 @@ def test_a_trained_run_is_recognised_when_it_was_measured_before(tmp_path, monke
     monkeypatch.setattr(Trained, "fill", pytest.fail)
     monkeypatch.setattr(comparing, "provenance", lambda: {"machine": "another"})
     again = compare([Trained(tmp_path / "run")], some_tasks(), ["hole"], tmp_path / "out")
-    assert again == first
+    assert_equal(again, first)
 
 
 def test_only_what_is_missing_is_measured(tmp_path):
@@ -97,9 +115,9 @@ def test_only_what_is_missing_is_measured(tmp_path):
     more = Shade("one")
     found = compare([more], some_tasks(("ratio_25", "ratio_15")), ["paper"], tmp_path)
     assert len(more.asked) == 4
-    assert {x.masks for x in found.evaluations[0].scores} == {"ratio_25", "ratio_15"}
+    assert {masks for masks, _ in measured(found)} == {"ratio_25", "ratio_15"}
     other = compare([Shade("two")], some_tasks(("ratio_25",)), ["paper"], tmp_path)
-    assert list(other.titles()) == ["one", "two"] and len(other.evaluations[0].scores) == 2
+    assert list(other.titles()) == ["one", "two"] and len(measured(other)) == 2
 
 
 def test_another_checkpoint_or_other_crops_replace_what_was_measured(tmp_path):
@@ -107,11 +125,13 @@ def test_another_checkpoint_or_other_crops_replace_what_was_measured(tmp_path):
     newer = Shade("one", value=3, checkpoint="2")
     found = compare([newer], some_tasks(), ["paper"], tmp_path)
     one = next(x for x in found.evaluations if x.method == "one")
-    assert {x.protocol for x in one.scores} == {"paper"} and one.run == {"sha256": "2"}
+    assert {protocol for _, protocol in measured(found)} == {"paper"}
+    assert one.run == {"sha256": "2"}
     assert len(newer.asked) == 9  # Four crops twice, and one to get warm.
 
     found = compare([newer], some_tasks(each=1), ["paper"], tmp_path)
-    assert {x.method: len(x.scores) for x in found.evaluations} == {"one": 2, "two": 0}
+    assert (len(measured(found)), len(measured(found, "two"))) == (2, 0)
+    assert list(found.titles()) == ["one", "two"]
     assert len(found.crop_lists) == 1
 
 
@@ -122,16 +142,27 @@ def test_other_pixels_at_the_same_places_replace_what_was_measured(tmp_path):
         replace(cut.listed, pixels_sha256="other"), np.uint8(255) - cut.images, cut.names
     )
     method = Shade("one")
-    compare([method], tasks(inverted, ["ratio_25"]), ["paper"], tmp_path)
+    found = compare([method], tasks(inverted, ["ratio_25"]), ["paper"], tmp_path)
     assert len(method.asked) == 4
+    # Those under other masks were of the old pixels too.
+    assert measured(found) == {("ratio_25", "paper")} and len(found.masks) == 1
+
+
+def test_other_masks_of_a_name_replace_what_was_measured(tmp_path):
+    compare([Shade("one")], some_tasks(("ratio_25", "ratio_15")), ["paper"], tmp_path)
+    (task,) = some_tasks(("ratio_25",))
+    method = Shade("one")
+    found = compare([method], [replace(task, holes=~task.holes)], ["paper"], tmp_path)
+    assert len(method.asked) == 4
+    assert measured(found) == {("ratio_25", "paper"), ("ratio_15", "paper")}
 
 
 def test_results_of_other_sizes_gather(tmp_path):
     compare([Shade("one")], some_tasks(), ["paper"], tmp_path)
     larger = crops.cut(data.load("samples")[1], "samples", 64, "random")
     found = compare([Shade("one")], tasks(larger, ["center"]), ["paper"], tmp_path)
-    assert sorted(x.size for x in found.crop_lists.values()) == [SIZE, 64]
-    assert len(found.evaluations[0].scores) == 3
+    assert sorted(x.size for x in found.crop_lists) == [SIZE, 64]
+    assert len(found.scores.groupby(["size", "masks", "protocol"])) == 3 + 2  # Times, twice.
 
 
 def test_finished_methods_are_kept_when_a_later_one_fails(tmp_path):
@@ -141,7 +172,7 @@ def test_finished_methods_are_kept_when_a_later_one_fails(tmp_path):
 
     with pytest.raises(RuleError, match="cannot"):
         compare([Shade("one"), Broken("two")], some_tasks(), ["paper"], tmp_path)
-    assert list(results.read(tmp_path / "results.json").titles()) == ["one"]
+    assert list(results.read(tmp_path / results.FILE).titles()) == ["one"]
 
 
 def test_pictures_are_kept_of_the_first_crop_of_each_photograph(tmp_path):
@@ -188,9 +219,12 @@ def test_inputs_go_out_and_results_of_the_same_names_come_in(tmp_path):
     assert [x["folder"] for x in listed] == [task.place for task in compared]
     assert listed[1]["masks_sha256"] == mask_sets.sha256(compared[1].holes)
     found = compare([Outputs("it", tmp_path / "theirs")], compared, PROTOCOLS, tmp_path / "out")
-    for score in found.evaluations[0].scores:
-        perfect = set(score.values["psnr"]) == {np.inf} and set(score.values["l1"]) == {0}
-        assert perfect == (score.protocol != "raw") and score.seconds is None
+    assert len(measured(found, "it")) == 2 * len(PROTOCOLS)
+    assert results.SECONDS not in set(found.scores.metric)
+    for (_, protocol), score in found.scores.groupby(["masks", "protocol"]):
+        values = {metric: set(rows.value) for metric, rows in score.groupby("metric")}
+        perfect = values["psnr"] == {np.inf} and values["l1"] == {0}
+        assert perfect == (protocol != "raw")
 
 
 def test_a_folder_of_results_may_lack_masks_but_not_all(tmp_path):
@@ -198,7 +232,7 @@ def test_a_folder_of_results_may_lack_masks_but_not_all(tmp_path):
     dump_inputs(compared[:1], tmp_path)
     method = Outputs("it", tmp_path / "images")
     found = compare([method], compared, ["paper"], tmp_path / "out")
-    assert {x.masks for x in found.evaluations[0].scores} == {"center"}
+    assert {masks for masks, _ in measured(found, "it")} == {"center"}
     with pytest.raises(
         RuleError, match=rf"results of it must be of one of samples_{SIZE}_\w+/freeform"
     ):
@@ -212,8 +246,8 @@ def test_results_that_were_changed_are_measured_anew(tmp_path):
     for path in (tmp_path / "images").rglob("*.png"):
         write_png(path, np.zeros([SIZE, SIZE, 3], np.uint8))
     black = compare([Outputs("it", tmp_path / "images")], compared, ["hole"], tmp_path / "out")
-    where = {"dataset": "samples", "size": SIZE, "masks": "freeform", "protocol": "hole"}
-    assert (grey.values("it", "l1", **where) != black.values("it", "l1", **where)).all()
+    first, second = (select(x.scores, metric="l1").value for x in (grey, black))
+    assert len(first) == len(second) == 4 and (first != second).all()
 
 
 def test_results_of_other_masks_stay_and_those_that_are_gone_go(tmp_path):
@@ -222,10 +256,10 @@ def test_results_of_other_masks_stay_and_those_that_are_gone_go(tmp_path):
     method = Outputs("it", tmp_path / "images")
     compare([method], [center], ["hole"], tmp_path / "out")
     both = compare([method], [freeform], ["hole"], tmp_path / "out")
-    assert {x.masks for x in both.evaluations[0].scores} == {"center", "freeform"}
+    assert {masks for masks, _ in measured(both, "it")} == {"center", "freeform"}
     shutil.rmtree(tmp_path / "images" / center.place)
     left = compare([method], [center, freeform], ["hole"], tmp_path / "out")
-    assert {x.masks for x in left.evaluations[0].scores} == {"freeform"}
+    assert {masks for masks, _ in measured(left, "it")} == {"freeform"}
 
 
 def test_pictures_of_another_checkpoint_go_with_its_numbers(tmp_path):
@@ -269,13 +303,20 @@ def test_bad_arguments_are_named_before_anything_is_done(methods, protocols, mes
 
 def test_the_time_an_image_is_taken_under_centre_masks_alone(tmp_path):
     found = compare([Shade("one")], some_tasks(("center", "freeform")), ["paper"], tmp_path)
-    seconds = {x.masks: x.seconds for x in found.evaluations[0].scores}
-    assert seconds["freeform"] is None and 0 < seconds["center"] < 1
+    seconds = select(found.scores, metric=results.SECONDS)
+    assert set(seconds.masks) == {"center"} and len(seconds) == 4
+    assert seconds.value.between(0, 1, inclusive="neither").all()
+    # Another protocol's numbers leave the times as they are.
+    more = compare([Shade("one")], some_tasks(("center",)), ["hole"], tmp_path)
+    pd.testing.assert_frame_equal(
+        select(more.scores, metric=results.SECONDS).reset_index(drop=True),
+        seconds.reset_index(drop=True),
+    )
 
 
 def test_what_diverged_is_recorded_and_measured_in_nothing(tmp_path):
     method = Shade("one")
     method.diverged = {"step": 3, "reason": "loss is nan"}
     found = compare([method], some_tasks(), ["paper"], tmp_path)
-    assert found.diverged("one")[0].diverged == method.diverged
-    assert found.evaluations[0].scores == () and method.asked == []
+    assert found.evaluations[0].diverged == method.diverged
+    assert not len(found.scores) and method.asked == []

@@ -1,110 +1,153 @@
-"""Results files: what goes in comes out, with mean, interval and n beside it."""
+"""Results tables: what goes in comes out, to the bit, and what cannot be compared does not join."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pgi.errors import RuleError
 from pgi.evaluation import results
-from pgi.evaluation.results import CropList, Evaluation, Results, Score
+from pgi.evaluation.results import CropList, Evaluation, Results, matrix, rows, select
 
-CROPS = CropList(
-    "div2k",
-    512,
-    "random",
-    ["a [1].png", "b\n.png", "a [1].png"],
-    [[0, 1, 2, 3]] * 3,
-    "c" * 64,
-    "p" * 64,
-)
-WHERE = {"dataset": "div2k", "size": 512, "masks": "center"}
-SCORE = Score(
-    CROPS.sha256,
-    "center",
-    "m" * 64,
-    "paper",
-    {"psnr": [20.123456789, math.inf, 30.0], "l1": [0.1, 0.2, 0.3]},
-    seconds=0.5,
-)
+NAMES = ["a, [1].png", "b\n.png", "a, [1].png"]
+LINES = [f"{name} 0 1 2 {n}" for n, name in enumerate(NAMES)]
+CROPS = CropList("div2k", 512, "random", LINES, "c" * 64, "p" * 64)
 RUN = {"folder": "runs/x", "sha256": "1" * 64}
-ONE = Evaluation("pg", "PG †", "trained", 0, RUN, {"git_commit": "abc"}, None, (SCORE,))
-RESULTS = Results({CROPS.sha256: CROPS}, (ONE,))
+ONE = Evaluation("pg", "PG †", "trained", 0, RUN, {"git_commit": "abc"}, None)
+NUMBERS = {
+    ("paper", "psnr"): [20.1 + 1e-14, math.inf, 30.0],
+    ("paper", "l1"): [0.1, 0.2, 1 / 3],
+    (results.TIME, results.SECONDS): [0.5, 0.25, 7.0],
+}
 
 
-def test_what_is_written_is_read_again(tmp_path):
-    results.write(tmp_path / "r.json", RESULTS)
-    read = results.read(tmp_path / "r.json")
-    assert read.crop_lists == RESULTS.crop_lists
-    again = read.evaluations[0]
-    assert replace(again, scores=()) == replace(ONE, scores=())
-    assert again.scores[0].values["psnr"] == pytest.approx([20.123456789, math.inf, 30.0])
-    assert replace(again.scores[0], values={}) == replace(SCORE, values={})
-    assert read.titles() == {"pg": "PG †"} and read.diverged("pg") == []
+def made(evaluation: Evaluation = ONE, crops: CropList = CROPS, **changed: list[float]) -> Results:
+    numbers = {key: changed.get(key[1], values) for key, values in NUMBERS.items()}
+    tables = [
+        rows(evaluation.method, evaluation.seed, crops, "center", *key, values)
+        for key, values in numbers.items()
+    ]
+    masks = {(crops.dataset, crops.size, "center"): "m" * 64}
+    return Results(pd.concat(tables, ignore_index=True), [evaluation], [crops], masks)
 
 
-def test_every_list_of_numbers_stands_beside_its_mean_interval_and_n(tmp_path):
-    results.write(tmp_path / "r.json", RESULTS)
-    plain = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
-    described = plain["evaluations"][0]["scores"][0]["values"]["l1"]
-    # Of two photographs: (0.1 + 0.3) / 2 and 0.2.
-    assert described["mean"] == pytest.approx(0.2) and described["n"] == 2
-    assert described["interval"] == pytest.approx([0.2, 0.2])
-    assert described["values"] == [0.1, 0.2, 0.3]
+def test_what_is_written_is_read_again_to_the_bit(tmp_path: Path) -> None:
+    odd = replace(CROPS, lines=["NA 0 0 1 1", "\udcff 0 0 1 1", 'x"y" 0 0 1 1'], size=64)
+    found = results.join([made(), made(replace(ONE, seed=1), odd)])
+    results.write(tmp_path / "r.csv.gz", found)
+    read = results.read(tmp_path / "r.csv.gz")
+    pd.testing.assert_frame_equal(read.scores, found.scores, check_exact=True)
+    assert read.scores.value.to_numpy().tobytes() == found.scores.value.to_numpy().tobytes()
+    assert (read.evaluations, read.crop_lists) == (found.evaluations, found.crop_lists)
+    assert read.masks == found.masks and read.titles() == {"pg": "PG †"}
+    assert read.crop_lists[0].photographs == NAMES
+    assert read.crop_lists[0].places[2] == (0, 1, 2, 2)
 
 
-def test_numbers_are_by_photograph_and_seed():
-    second = replace(ONE, seed=1, scores=(replace(SCORE, values={"l1": [1.0, 2.0, 5.0]}),))
-    both = replace(RESULTS, evaluations=(ONE, second))
-    np.testing.assert_allclose(both.values("pg", "l1", **WHERE), [[0.2, 0.2], [3, 2]])
-    assert both.values("pg", "psnr", **WHERE).tolist() == [[pytest.approx(25.0617, 1e-4), math.inf]]
-    assert both.values("pg", "l1", **{**WHERE, "size": 1024}) is None
-    assert both.values("pg", "l1", **WHERE, protocol="raw") is None
-    assert both.values("telea", "l1", **WHERE) is None
-    assert both.seconds("pg", **WHERE) == 0.5
+def test_a_table_may_be_unpacked_and_equal_results_make_equal_files(tmp_path: Path) -> None:
+    for name in ("r.csv.gz", "again.csv.gz"):
+        results.write(tmp_path / name, made())
+    packed = (tmp_path / "r.csv.gz").read_bytes()
+    assert (tmp_path / "again.csv.gz").read_bytes() == packed
+    (tmp_path / "r.csv").write_bytes(gzip.decompress(packed))
+    pd.testing.assert_frame_equal(results.read(tmp_path / "r.csv").scores, made().scores)
 
 
-def test_parts_join_and_what_was_measured_twice_counts_once():
+def test_empty_results_are_written_and_read(tmp_path: Path) -> None:
+    results.write(tmp_path / "r.csv.gz", Results())
+    read = results.read(tmp_path / "r.csv.gz")
+    assert list(read.scores) == results.COLUMNS and not len(read.scores)
+    joined = results.join([read, made()])
+    pd.testing.assert_frame_equal(joined.scores, made().scores)
+
+
+def test_numbers_are_by_photograph_and_seed() -> None:
+    both = results.join([made(), made(replace(ONE, seed=1), l1=[1.0, 2.0, 5.0], seconds=[4.0] * 3)])
+    numbers = both.by_photograph()
+    assert set(numbers.metric) == {"psnr", "l1"} and "crop" not in numbers
+    l1 = matrix(select(numbers, method="pg", metric="l1"))
+    np.testing.assert_allclose(l1, [[(0.1 + 1 / 3) / 2, 0.2], [3.0, 2.0]])
+    psnr = matrix(select(numbers, metric="psnr", seed=0))
+    assert psnr.tolist() == [[pytest.approx(25.05), math.inf]]
+    # The medians are 0.5 and 4.
+    assert both.seconds().values.tolist() == [["pg", "div2k", 512, 2.25]]
+
+
+def test_a_matrix_keeps_the_order_of_the_photographs() -> None:
+    crops = replace(CROPS, lines=[f"{name} 0 0 1 1" for name in "cab"])
+    numbers = made(crops=crops, l1=[1.0, 2.0, 3.0]).by_photograph()
+    assert matrix(select(numbers, metric="l1")).tolist() == [[1, 2, 3]]
+
+
+def test_parts_join_and_what_was_measured_twice_counts_once() -> None:
     other = replace(ONE, method="telea", kind="classical", run=None)
-    joined = results.join([RESULTS, RESULTS, replace(RESULTS, evaluations=(other,))])
-    assert list(joined.titles()) == ["pg", "telea"]
-    assert joined.values("pg", "l1", **WHERE).shape == (1, 2)
+    joined = results.join([made(), made(seconds=[9.0] * 3), made(other)])
+    assert list(joined.titles()) == ["pg", "telea"] and len(joined.evaluations) == 2
+    pg = select(joined.scores, method="pg").reset_index(drop=True)
+    # Times differ whenever they are taken: the first are kept.
+    pd.testing.assert_frame_equal(pg, made().scores)
 
 
 @pytest.mark.parametrize(
-    ("crops", "evaluation", "message"),
+    ("other", "message"),
     [
-        (replace(CROPS, sha256="d" * 64), replace(ONE, scores=()), "the same crops"),
-        (replace(CROPS, pixels_sha256="d" * 64), ONE, "the same pixels"),
-        (CROPS, replace(ONE, scores=(replace(SCORE, masks_sha256="d" * 64),)), "the same masks"),
-        (CROPS, replace(ONE, run={"sha256": "2" * 64}), "the same method .* of pg, seed 0"),
-        (
-            CROPS,
-            replace(ONE, scores=(replace(SCORE, values={"l1": [9.0, 9.0, 9.0]}),)),
-            "the same numbers .* of pg, 0",
-        ),
+        (made(crops=replace(CROPS, sha256="d" * 64)), "the same crops .* of div2k, 512"),
+        (made(crops=replace(CROPS, pixels_sha256="d" * 64)), "the same pixels"),
+        (replace(made(), masks={("div2k", 512, "center"): "d" * 64}), "the same masks"),
+        (made(replace(ONE, run={"sha256": "2" * 64})), "the same method .* of pg, seed 0"),
+        (made(l1=[0.1, 0.2, 9.0]), "the same numbers .* of pg, seed 0: l1 of a, "),
     ],
 )
-def test_what_cannot_be_compared_does_not_join(crops, evaluation, message):
+def test_what_cannot_be_compared_does_not_join(other: Results, message: str) -> None:
     with pytest.raises(RuleError, match=f"results must be of {message}"):
-        results.join([RESULTS, Results({crops.sha256: crops}, (evaluation,))])
+        results.join([made(), other])
+
+
+@pytest.mark.parametrize("content", [b"", b"not packed", gzip.compress(b"a,b\n1,2\n")[:-9]])
+def test_a_damaged_table_is_refused(content: bytes, tmp_path: Path) -> None:
+    results.write(tmp_path / "x.csv.gz", made())
+    (tmp_path / "x.csv.gz").write_bytes(content)
+    with pytest.raises(RuleError, match=r"x\.csv\.gz is no results table, or damaged: "):
+        results.read(tmp_path / "x.csv.gz")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"crop_lists": [], "evaluations": [{}]}'])
-def test_another_file_is_refused(content, tmp_path):
-    (tmp_path / "x.json").write_text(content)
-    with pytest.raises(RuleError, match=r"x\.json is no results file of this version"):
-        results.read(tmp_path / "x.json")
+def test_foreign_provenance_is_refused(content: str, tmp_path: Path) -> None:
+    results.write(tmp_path / "x.csv.gz", made())
+    (tmp_path / "x.provenance.json").write_text(content)
+    with pytest.raises(RuleError, match=r"x\.csv\.gz is no results table, or damaged: "):
+        results.read(tmp_path / "x.csv.gz")
 
 
-def test_a_file_without_a_crop_list_that_it_refers_to_is_refused(tmp_path):
-    results.write(tmp_path / "r.json", RESULTS)
-    content = json.loads((tmp_path / "r.json").read_text())
-    content["crop_lists"] = []
-    (tmp_path / "r.json").write_text(json.dumps(content))
-    with pytest.raises(RuleError, match="lacks the crop lists ccc"):
-        results.read(tmp_path / "r.json")
+def test_a_table_beside_the_provenance_of_another_is_refused(tmp_path: Path) -> None:
+    """As a killed process or a careless copy leaves them."""
+    results.write(tmp_path / "x.csv.gz", made())
+    results.write(tmp_path / "y.csv.gz", made(l1=[0.0] * 3))
+    (tmp_path / "y.csv.gz").rename(tmp_path / "x.csv.gz")
+    with pytest.raises(RuleError, match=r"x\.provenance\.json is of another table"):
+        results.read(tmp_path / "x.csv.gz")
+    (tmp_path / "x.provenance.json").unlink()
+    with pytest.raises(OSError, match="No such file"):
+        results.read(tmp_path / "x.csv.gz")
+
+
+def test_rows_of_crops_that_are_not_listed_are_refused(tmp_path: Path) -> None:
+    for gone in ("crop_lists", "masks", "evaluations"):
+        results.write(tmp_path / "r.csv.gz", made())
+        file = tmp_path / "r.provenance.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), gone: []}))
+        with pytest.raises(RuleError, match=f"provenance lacks {gone.replace('_', ' ')}"):
+            results.read(tmp_path / "r.csv.gz")
+
+
+def test_results_of_earlier_versions_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('{"crop_lists": [], "evaluations": []}')
+    with pytest.raises(RuleError, match=r"earlier versions wrote .* Measure again with `make eval"):
+        results.read(tmp_path / "results.json")

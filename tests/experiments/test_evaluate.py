@@ -87,7 +87,7 @@ def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path)
     )
     assert done.returncode == 0, done.stderr
     output = tmp_path / "run" / "evaluation"
-    found = results.read(output / "results.json")
+    found = results.read(output / results.FILE)
     assert list(found.titles()) == ["tiny", "telea", "navier_stokes", "mean_colour", "halved"]
     names = {path.name for path in output.glob("*.*")}
     assert {"tables.md", "figure_6_samples_64.png", "sheet_samples_64_freeform.png"} <= names
@@ -98,14 +98,14 @@ def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path)
     mask = np.asarray(
         Image.open(tmp_path / "inputs/masks" / place.relative_to(tmp_path / "theirs"))
     )
-    crops = next(iter(found.crop_lists.values()))
+    (crops,) = found.crop_lists
     top, left, height, width = crops.places[3]
     truth = data.coffee()[top : top + height, left : left + width]
     assert crops.photographs[3] == "coffee.png" and (height, width) == (64, 64)
     expected = metrics.evaluate(truth, theirs, mask, "hole")["psnr"]
-    scores = found.evaluations[-1].scores
-    score = next(x for x in scores if (x.masks, x.protocol) == ("freeform", "hole"))
-    assert score.values["psnr"][3] == pytest.approx(expected, rel=1e-6)
+    halved = results.select(found.scores, method="halved", masks="freeform", protocol="hole")
+    (score,) = results.select(halved, metric="psnr", crop=3).value
+    assert score == expected
 
 
 @pytest.mark.parametrize(

@@ -26,15 +26,15 @@ def run(tmp_path_factory) -> Path:
     RunFolder(path).append_metrics(
         1, {"validation/hole_l1": 0.111, "validation/mean_colour_hole_l1": 0.222}
     )
-    score = results.Score("crops", "center", "masks", "standard", {"l1": L1})
-    evaluation = results.Evaluation(
-        "tiny", "tiny", "trained", run=Trained(path).run, scores=[score]
-    )
-    names = ["a", "b", "c"]
-    crops = results.CropList("photos", 128, "random", names, [(0, 0, 8, 8)] * 3, "crops", "pixels")
+    evaluation = results.Evaluation("tiny", "tiny", "trained", run=Trained(path).run)
+    lines = [f"{name} 0 0 8 8" for name in "abc"]
+    crops = results.CropList("photos", 128, "random", lines, "crops", "pixels")
+    scores = results.rows("tiny", 0, crops, "center", "standard", "l1", L1)
+    masks = {("photos", 128, "center"): "masks"}
     folder = path / "evaluation"
     folder.mkdir()
-    results.write(folder / "results.json", results.Results({"crops": crops}, [evaluation]))
+    found = results.Results(scores, [evaluation], [crops], masks)
+    results.write(folder / results.FILE, found)
     return path
 
 

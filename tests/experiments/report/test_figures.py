@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -16,7 +17,8 @@ from PIL import Image
 from experiments.report import figures
 from experiments.variants import VARIANTS
 from pgi.evaluation import results
-from pgi.evaluation.results import CropList, Evaluation, Results, Score
+from pgi.evaluation.results import Evaluation, Results, rows
+from tests.experiments.made_results import crop_list
 
 ROOT = Path(__file__).parents[3]
 SIZES = (64, 128, 256)
@@ -45,34 +47,23 @@ def measured(
     dataset: str = "div2k",
 ) -> Results:
     """By protocols "paper" and "standard"; pg with two seeds."""
-    lists = [
-        CropList(dataset, size, "random", PHOTOGRAPHS, [], f"{dataset} {size}", "")
-        for size in sizes
-    ]
-
-    def scores(name: str, seed: int) -> tuple[Score, ...]:
-        return tuple(
-            Score(
-                crops.sha256,
-                mask,
-                mask,
-                protocol,
-                {
-                    metric: [x + seed for x in measure(name, metric, crops.size, mask, protocol)]
-                    for metric in ("l1", "psnr", "ssim")
-                },
-            )
-            for crops in lists
-            for mask in masks
-            for protocol in ("paper", "standard")
-        )
-
+    lists = [crop_list(dataset, size, PHOTOGRAPHS) for size in sizes]
     evaluations = [
-        Evaluation(name, title, "outputs", seed, scores=scores(name, seed))
+        Evaluation(name, title, "outputs", seed)
         for name, title in titles.items()
         for seed in range(2 if name == "pg" else 1)
     ]
-    return Results({crops.sha256: crops for crops in lists}, tuple(evaluations))
+    tables = [
+        rows(x.method, x.seed, crops, mask, protocol, metric, [number + x.seed for number in drawn])
+        for x in evaluations
+        for crops in lists
+        for mask in masks
+        for protocol in ("paper", "standard")
+        for metric in ("l1", "psnr", "ssim")
+        if (drawn := measure(x.method, metric, crops.size, mask, protocol))
+    ]
+    hashes = {(dataset, size, mask): mask for size in sizes for mask in masks}
+    return Results(pd.concat(tables, ignore_index=True), evaluations, lists, hashes)
 
 
 def mean(method: str, metric: str, size: int, masks: str, protocol: str = "paper") -> float:
@@ -82,13 +73,13 @@ def mean(method: str, metric: str, size: int, masks: str, protocol: str = "paper
 
 
 def figure_6(found: Results, protocol: str = "paper") -> Figure:
-    figure = figures._figure_6(found, "div2k", 128, protocol)
+    figure = figures.figure_6(found, "div2k", 128, protocol)
     assert figure is not None
     return figure
 
 
 def figure_7(found: Results) -> Figure:
-    figure = figures._figure_7(found, "div2k", "paper")
+    figure = figures.figure_7(found, "div2k", "paper")
     assert figure is not None
     return figure
 
@@ -125,15 +116,17 @@ def test_figure_7_shows_the_means_by_size_on_a_log_scale():
 
 def named(photographs: Mapping[int, str]) -> Results:
     """A method at several sizes, each with photographs of one letter; "a" has 1, "b" 2, ..."""
-    lists = {
-        f"div2k {size}": CropList("div2k", size, "random", tuple(names), [], f"div2k {size}", "")
+    return results.join(
+        one_size(size, names, "center", [ord(x) - 96 for x in names])
         for size, names in photographs.items()
-    }
-    scores = [
-        Score(sha256, "center", "", "paper", {"psnr": [ord(x) - 96 for x in crops.photographs]})
-        for sha256, crops in lists.items()
-    ]
-    return Results(lists, (Evaluation("own", "own", "outputs", scores=scores),))
+    )
+
+
+def one_size(size: int, photographs: str, masks: str, psnrs: Sequence[float]) -> Results:
+    """A method's PSNR of photographs that have a letter each as name."""
+    crops = crop_list("div2k", size, photographs)
+    scores = rows("own", 0, crops, masks, "paper", "psnr", psnrs)
+    return Results(scores, [Evaluation("own", "own", "outputs")], [crops])
 
 
 def test_figure_7_compares_the_same_photographs_at_every_size():
@@ -148,13 +141,11 @@ def test_figure_7_compares_the_same_photographs_at_every_size():
 
 def test_a_size_that_is_not_drawn_takes_no_photographs_from_figure_7(tmp_path):
     found = named({64: "ab", 128: "abc"})
-    other = CropList("div2k", 256, "random", ("z",), [], "div2k 256", "")
-    freeform = Score("div2k 256", "freeform", "", "paper", {"psnr": [1.0]})
-    evaluation = Evaluation("own", "own", "outputs", scores=(freeform,))
-    figure = figure_7(results.join([found, Results({"div2k 256": other}, (evaluation,))]))
+    figure = figure_7(results.join([found, one_size(256, "z", "freeform", [1.0])]))
     assert list(figure.axes[0].lines[0].get_ydata()) == [1.5, 1.5]
     none_common = named({64: "ab", 128: "bc", 256: "ca"})
-    assert not figures.figure_7(none_common, "div2k", "paper", tmp_path / "7.png")
+    assert figures.figure_7(none_common, "div2k", "paper") is None
+    assert figures.draw(none_common, tmp_path, "paper") == []
     assert not list(tmp_path.iterdir())
 
 
@@ -195,7 +186,7 @@ def test_the_legend_names_every_line_and_hides_none(draw):
 
 def test_a_long_name_of_a_dataset_stays_within_the_picture():
     name = "folder:/" + "photographs/of/the/year/" * 10
-    figure = figures._figure_7(measured(dataset=name), name, "paper")
+    figure = figures.figure_7(measured(dataset=name), name, "paper")
     assert figure is not None
     figure.draw_without_rendering()
     inches = figure.get_tightbbox()
@@ -250,14 +241,14 @@ def test_what_lacks_data_is_left_out():
     lost = Evaluation("lost", "diverged", "trained", diverged={"step": 3, "reason": "nan"})
     whole = measured(measure=some)
     few = measured({"few": "few"}, masks=("ratio_15", "ratio_55"))
-    figure = figure_6(results.join([whole, few, Results({}, (lost,))]))
+    figure = figure_6(results.join([whole, few, Results(evaluations=[lost])]))
     for axes in figure.axes:
         lines = {line.get_label(): list(line.get_xdata()) for line in axes.lines}
         assert list(lines)[-1] == "few"
         assert lines["few"] == [15, 55]
         finite = [15, 25, 45, 55] if "PSNR" in axes.get_title() else [15, 25, 35, 45, 55]
         assert lines[r"Telea \$1\$"] == finite
-    assert figures._figure_7(few, "div2k", "paper") is None
+    assert figures.figure_7(few, "div2k", "paper") is None
 
 
 def test_a_metric_that_nothing_has_gets_no_panel():
@@ -275,8 +266,8 @@ def test_a_metric_that_nothing_has_gets_no_panel():
     ],
 )
 def test_nothing_to_draw_makes_no_file(found, tmp_path):
-    assert not figures.figure_6(found, "div2k", 128, "paper", tmp_path / "6.png")
-    assert not figures.figure_7(found, "div2k", "paper", tmp_path / "7.png")
+    assert figures.figure_6(found, "div2k", 128, "paper") is None
+    assert figures.figure_7(found, "div2k", "paper") is None
     assert figures.draw(found, tmp_path / "new", "paper") == []
     assert figures.draw(measured(sizes=(64, 128)), tmp_path / "new", "hole") == []
     assert not list(tmp_path.iterdir())
@@ -294,7 +285,7 @@ def test_all_figures_of_all_datasets_are_drawn_for_the_web(tmp_path):
     }
     assert set(written) == set((tmp_path / "new").iterdir())
     for path in written:
-        assert path.stat().st_size < 100_000
+        assert path.stat().st_size < 200_000
         with Image.open(path) as picture:
             assert picture.format == "PNG"
             assert picture.size == (1200, 500)
@@ -304,14 +295,18 @@ def test_the_program_joins_files_and_writes_beside_the_first(tmp_path):
     for folder, names in (("one", ["pg", "telea"]), ("two", ["own"])):
         (tmp_path / folder).mkdir()
         titles = {name: TITLES[name] for name in names}
-        results.write(tmp_path / folder / "r.json", measured(titles, sizes=(64, 128)))
-    files = [str(tmp_path / folder / "r.json") for folder in ("one", "two")]
+        results.write(tmp_path / folder / "r.csv.gz", measured(titles, sizes=(64, 128)))
+    files = [str(tmp_path / folder / "r.csv.gz") for folder in ("one", "two")]
     command = [sys.executable, "-m", "experiments.figures", *files, "--protocol=standard"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     names = ["figure_6_div2k_64.png", "figure_6_div2k_128.png", "figure_7_div2k.png"]
     assert done.stdout.splitlines() == [str(tmp_path / "one" / name) for name in names]
-    assert {path.name for path in (tmp_path / "one").iterdir()} == {"r.json", *names}
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {
+        "r.csv.gz",
+        "r.provenance.json",
+        *names,
+    }
     joined = results.join(results.read(Path(file)) for file in files)
-    assert figures.figure_7(joined, "div2k", "standard", tmp_path / "7.png")
-    assert (tmp_path / "7.png").read_bytes() == (tmp_path / "one" / names[-1]).read_bytes()
+    for path in figures.draw(joined, tmp_path, "standard"):
+        assert path.read_bytes() == (tmp_path / "one" / path.name).read_bytes()

@@ -2,69 +2,65 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
+from typing import Any
 
 import pytest
 
 from experiments.report.tables import report
 from pgi.errors import RuleError
-from pgi.evaluation.results import CropList, Evaluation, Results, Score
+from pgi.evaluation.results import Evaluation, Results
 from tests.experiments.made_results import (
-    PHOTOGRAPHS,
+    Score,
+    crop_list,
     everything,
+    measured,
     method,
     of,
     parse,
     psnr,
-    score,
     section,
     tables_of,
 )
 
+REASON = "step 1234: level_1/l1 is nan"
+
 
 def test_a_group_without_any_evaluation_but_ours_is_left_out() -> None:
-    text = report(of(*method("pg", psnr(20, 22)), *method("standard_dilation", psnr(20, 21))))
+    text = report(of([method("pg", psnr(20, 22)), method("standard_dilation", psnr(20, 21))]))
     assert re.findall("^### (.*)", text, re.MULTILINE) == ["Counterpart of Table 5: dilation"]
 
 
 def test_where_all_diverged_there_is_a_list_of_it_and_no_table_of_numbers() -> None:
-    run = {"folder": "runs/x", "config": {"name": "small"}}
-    lost = [*method("pg", None, None, run=run), *method("layerwise", None)]
-    crops = CropList("samples", 128, "random", PHOTOGRAPHS, [], "samples 128", "")
-    text = report(Results({"samples 128": crops}, lost))
-    assert text.startswith("# Tables\n\nMade from results files")
+    run = {"folder": "runs/x", "config": {"name": "small", "model": {"levels": [64]}}}
+    text = report(of([method("pg", None, None, run=run), method("layerwise", None)]))
     assert [line for line in text.splitlines() if line.startswith("- ")] == [
-        "- the pg: diverged at step 1,234 (seed 0): level_1/l1 is nan; "
-        "diverged at step 1,234 (seed 1): level_1/l1 is nan",
-        "- the layerwise: diverged at step 1,234 (seed 0): level_1/l1 is nan",
+        f"- the pg, seed 0, {REASON}",
+        f"- the pg, seed 1, {REASON}",
+        f"- the layerwise, seed 0, {REASON}",
     ]
     (provenance,) = parse(text)
     assert [row[:3] for row in provenance[1:]] == [["the pg", str(n), "runs/x"] for n in (0, 1)]
     with pytest.raises(RuleError, match=r"^number of scores must be positive, got 0$"):
-        report(Results({"samples 128": crops}))
+        report(Results(crop_lists=[crop_list("samples", 128)]))
 
 
 @pytest.mark.parametrize("masks", [("center", "freeform"), ("center",), ("ratio_15",)])
-def test_a_group_that_diverged_has_its_heading_and_its_list_without_ours(masks) -> None:
-    scores = [score(psnr(20, 22), name) for name in masks]
-    telea = Evaluation("telea", "Telea", "classical", scores=scores)
-    text = report(of(*method("image_attention", None), *method("other", None), telea))
-    group = section(text, "Counterpart of Table 4: how levels are fused")
-    reason = "diverged at step 1,234 (seed 0): level_1/l1 is nan"
-    assert group.splitlines()[1:3] == ["", f"- the image_attention: {reason}"]
-    assert not parse(group) and "Counterpart of Table 3" not in text
-    # What is no variant has no group, and is told of all the same.
-    assert text.count(f"- the other: {reason}") == 1
-    # The comparison, which needs both masks, tells of all; else each is told of once.
-    assert text.count("- the image_attention:") == len(masks)
+def test_what_diverged_is_told_once_whatever_else_was_measured(masks) -> None:
+    scores = [Score(psnr(20, 22), name) for name in masks]
+    telea = measured(Evaluation("telea", "Telea", "classical"), *scores)
+    text = report(of([method("image_attention", None), method("other", None), telea]))
+    for name in ("image_attention", "other"):
+        assert text.count(f"- the {name}, seed 0, {REASON}") == 1
+    assert "Counterpart of Table 3" not in text
 
 
-def at(side: int, *sizes: int, name: str = "pg") -> Evaluation:
+def at(side: int, *sizes: int, name: str = "pg", kind: str = "trained") -> Results:
     """A model that was trained at a side, measured at sizes under both masks."""
-    scores = [score(psnr(20, 22), x, size) for size in sizes for x in ("center", "freeform")]
-    run = {"config": {"model": {"levels": [side // 2, side]}}}
-    return Evaluation(name, f"the {name}", "trained", 0, run, scores=scores)
+    scores = [Score(psnr(20, 22), x, size) for size in sizes for x in ("center", "freeform")]
+    config = {"name": name, "model": {"levels": [side // 2, side]}}
+    run: dict[str, Any] = {"config": config} if kind == "trained" else {"folder": "x"}
+    return measured(Evaluation(name, f"the {name}", kind, 0, run), *scores)
 
 
 @pytest.mark.parametrize(
@@ -78,13 +74,9 @@ def at(side: int, *sizes: int, name: str = "pg") -> Evaluation:
     ],
 )
 def test_comparisons_have_their_number_by_size(side, sizes, headings, published_rows) -> None:
-    model = at(side, *sizes)
-    if not side:
-        model = dataclasses.replace(model, run={"config": "one of another version"})
     # A smaller one, and one that was not trained here, change nothing.
-    others = [at(side // 2, *sizes, name="small")] if side else []
-    others.append(dataclasses.replace(at(1024, *sizes, name="theirs"), kind="outputs"))
-    text = report(of(model, *others))
+    trained = [at(side, *sizes), at(side // 2, *sizes, name="small")] if side else []
+    text = report(of([*trained, at(1024, *sizes, name="theirs", kind="outputs")]))
     found = re.findall(r"^### (?:Counterpart of )?(.*?):? (\d+) x \d+ px$", text, re.MULTILINE)
     assert found == [(name, str(size)) for name, size in zip(headings, sizes)]
     for size, rows in zip(sizes, published_rows):
@@ -97,7 +89,7 @@ def test_comparisons_have_their_number_by_size(side, sizes, headings, published_
     [(128, (64, 128, 256), 128), (512, (64, 128), 64), (128, (256, 512), 256)],
 )
 def test_ablations_are_of_the_trained_side_or_else_the_smallest(side, sizes, ablated) -> None:
-    found = of(at(side, *sizes), at(side, *sizes, name="standard_dilation"))
+    found = of([at(side, *sizes), at(side, *sizes, name="standard_dilation")])
     text = section(report(found), "Counterpart of Table 5")
     assert f"\n{ablated} x {ablated} px, square mask." in text
 
@@ -105,49 +97,54 @@ def test_ablations_are_of_the_trained_side_or_else_the_smallest(side, sizes, abl
 def test_other_masks_have_a_table_a_metric() -> None:
     def scores(first: float, second: float) -> list[Score]:
         sets = {"center": 30, "freeform": 31, "ratio_15": first, "thin": second}
-        return [score(psnr(x, x + 2), name) for name, x in sets.items()]
+        return [Score(psnr(x, x + 2), name) for name, x in sets.items()]
 
-    found = of(
-        Evaluation("pg", "ours", "trained", scores=scores(20, 24)),
-        Evaluation("telea", "Telea", "classical", scores=scores(22, 23)[:3]),
-        Evaluation("own", "own", "outputs", scores=[score({"psnr": (9, 9)}, "union")]),
-    )
-    text = report(found)
-    others = section(text, "Other masks, 128 x 128 px")
-    assert "SHA-256 of the masks, first 12 digits: `ratio_15` `ratio_15 sha`, `thin` `" in others
-    ssim, psnrs, l1 = parse(others)
+    ours, telea = Evaluation("pg", "ours", "trained"), Evaluation("telea", "Telea", "classical")
+    own = measured(Evaluation("own", "own", "outputs"), Score({"psnr": (9, 9)}, "union"))
+    text = report(of([measured(ours, *scores(20, 24)), measured(telea, *scores(22, 23)[:3]), own]))
+    ssim, psnrs, l1 = parse(section(text, "Other masks, 128 x 128 px"))
     assert psnrs == [
-        ["PSNR ↑", "`ratio_15`", "`thin`", "`union`"],
+        ["method", "`ratio_15` PSNR ↑", "`thin` PSNR ↑", "`union` PSNR ↑"],
         ["ours", "21.00 [20.00, 22.00]", "25.00 [24.00, 26.00]", ""],
         ["Telea", "**23.00** [22.00, 24.00]", "", ""],
         ["own", "", "", "9.00 [9.00, 9.00]"],
     ]
-    assert ssim[0] == ["SSIM ↑", "`ratio_15`", "`thin`"] and l1[0][0] == "L1 ↓"
-    assert [row[0] for row in ssim[1:]] == ["ours", "Telea"]
+    assert ssim[0] == ["method", "`ratio_15` SSIM ↑", "`thin` SSIM ↑"]
+    assert l1[0][1] == "`ratio_15` L1 ↓" and [row[0] for row in ssim[1:]] == ["ours", "Telea"]
     assert text.index("### Counterpart of Table 1") < text.index("### Other masks")
     assert "Square mask at every size" not in text
-    # The free-form masks are told of at sizes, too, that have no comparison.
-    freeform = report(of(Evaluation("pg", "ours", "trained", scores=scores(20, 24)[1:2])))
+    # Sizes without a comparison show the free-form masks too.
+    freeform = report(measured(ours, scores(20, 24)[1]))
     assert parse(section(freeform, "Other masks"))[1][1] == ["ours", "32.00 [31.00, 33.00]"]
+
+
+def test_every_crop_list_and_mask_set_stands_with_its_hash() -> None:
+    scores = [Score(psnr(20, 22), masks) for masks in ("center", "thin")]
+    (hashes,) = tables_of(report(measured(Evaluation("pg", "ours", "trained"), *scores)), "dataset")
+    assert [row[:5] for row in hashes[1:]] == [["samples", "128 px", "random", "2", "2"]] * 2
+    assert [row[5:] for row in hashes[1:]] == [
+        ["`samples 128`", "center", "`center sha`"],
+        ["`samples 128`", "thin", "`thin sha`"],
+    ]
 
 
 def test_the_square_mask_at_sizes_without_comparison_has_a_table_of_all_sizes() -> None:
     def scores(*sizes: int) -> list[Score]:
-        both = [score({"psnr": (x / 8, x / 8 + 2)}, size=x) for x in sizes]
-        return [*both, score({"psnr": (20, 20)}, "freeform", 128)]
+        both = [Score({"psnr": (x / 8, x / 8 + 2)}, size=x) for x in sizes]
+        return [*both, Score({"psnr": (20, 20)}, "freeform", 128)]
 
-    pg = Evaluation("pg", "ours", "trained", scores=scores(64, 128))
-    telea = Evaluation("telea", "Telea", "classical", scores=scores(128, 256))
-    table = parse(section(report(of(pg, telea)), "Square mask at every size"))[0]
-    assert table == [
+    ours = Evaluation("pg", "ours", "trained")
+    telea = measured(Evaluation("telea", "Telea", "classical"), *scores(128, 256))
+    text = report(of([measured(ours, *scores(64, 128)), telea]))
+    assert parse(section(text, "Square mask at every size"))[0] == [
         ["method", "64 px PSNR ↑", "128 px PSNR ↑", "256 px PSNR ↑"],
         ["ours", "9.00 [8.00, 10.00]", "**17.00** [16.00, 18.00]", ""],
         ["Telea", "", "**17.00** [16.00, 18.00]", "33.00 [32.00, 34.00]"],
     ]
     assert "Square mask at every size" not in report(everything())
     # Where it is the only table, it has one size too.
-    alone = Evaluation("pg", "ours", "trained", scores=scores(64)[:1])
-    assert len(parse(section(report(of(alone)), "Square mask"))[0]) == 2
+    alone = report(measured(ours, scores(64)[0]))
+    assert len(parse(section(alone, "Square mask"))[0]) == 2
 
 
 @pytest.mark.parametrize(
@@ -161,8 +158,8 @@ def test_the_square_mask_at_sizes_without_comparison_has_a_table_of_all_sizes() 
     ],
 )
 def test_the_adversarial_weight_that_was_reached_is_printed(loss, step, reached) -> None:
-    config = {"name": "small", "loss": loss, "train": {"steps": 1000}}
+    config = {"name": "small", "model": {"levels": [64]}, "loss": loss, "train": {"steps": 1000}}
     run = {"folder": "runs/x", "checkpoint": f"step-{step}", "config": config}
-    (*_, provenance) = parse(report(of(*method("pg", psnr(20, 22), run=run))))
+    (*_, provenance) = parse(report(method("pg", psnr(20, 22), run=run)))
     assert provenance[0][-1] == "adversarial weight reached"
     assert provenance[1][-1] == reached
