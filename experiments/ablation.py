@@ -4,10 +4,10 @@
     python -m experiments.ablation --scale=small fusion dilation   of some tables
     python -m experiments.ablation --scale=paper --variant=pg      one of them
 
-Every variant has the same seeds, photographs, masks and steps; one whose highest level is smaller
-learns from crops of that size, as DeepFillv2 does. The same command goes on where it stopped;
-variants that other processes trained into the same folder are taken as they are. A variant that
-diverges is recorded so, and stops no other.
+Every variant has the same seeds, photographs, masks and steps; one with a smaller highest level is
+trained on crops of that size, as DeepFillv2 is. The same command continues an interrupted run, and
+takes variants that other processes trained into the same folder. A variant that diverges is
+recorded, and the others go on.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from pgi.training import loop
 from pgi.training.reading import ImageSource
 from pgi.training.run_folder import RunFolder
 
-# In a run folder, apart from what experiments.evaluate leaves there.
+# In a run folder, apart from the results of experiments.evaluate.
 FOLDER = "ablation"
 
 
 def train(config: ExperimentConfig, sources: tuple[ImageSource, ImageSource], folder: Path) -> None:
-    """Trains a variant to its end, or until it diverges, which its folder then records.
+    """Trains a variant to its last step; if it diverges, its folder records that.
 
     Args:
         config: of the variant.
         sources: photographs to learn from, and held out.
-        folder: its run folder, which may hold a part of the run, or all.
+        folder: its run folder, where an earlier run is continued.
 
     Raises:
-        RunFolderError: the folder holds another run, or more steps than are asked for.
+        RunFolderError: the folder holds another run, or more steps than the config has.
     """
     held = RunFolder(folder)
     taken = steps_of(held.newest_checkpoint())
@@ -70,14 +70,14 @@ def train(config: ExperimentConfig, sources: tuple[ImageSource, ImageSource], fo
 def run(
     names: Sequence[str], base: ExperimentConfig, seeds: int, tasks: Sequence[Task], root: Path
 ) -> list[str]:
-    """Trains and measures variants, one after another; returns why some could not be.
+    """Trains and measures variants, one after another; returns why some were left out.
 
     Args:
         names: of `VARIANTS`.
-        base: the paper's model at some scale; names the dataset too.
-        seeds: how many times each variant is trained.
-        tasks: crops and masks that all are measured on.
-        root: holds each one's run folder, `VARIANT/seed_N`, and in it what was measured.
+        base: the paper's model at some scale, with the dataset.
+        seeds: number of trainings of each variant.
+        tasks: crops and masks to measure all variants on.
+        root: folder of the run folders, `VARIANT/seed_N`, which hold the results too.
     """
     sources = data.load(base.data.dataset)
     wanted = [(name, seed) for seed in range(seeds) for name in names]
@@ -100,7 +100,7 @@ def run(
 
 
 def steps_of(checkpoint: str | None) -> int:
-    """How many steps a checkpoint has, by its name; 0 if there is none."""
+    """The number of steps in a checkpoint's name; 0 without a checkpoint."""
     return int(checkpoint.rpartition("-")[2]) if checkpoint else 0
 
 
@@ -119,7 +119,7 @@ def collect(root: Path) -> None:
     files = [path for name in VARIANTS for path in sorted((root / name).glob(pattern))]
     check("root", "a folder with variants that were measured", bool(files), str(root))
     parts = [results.read(path) for path in files]
-    steps = [steps_of((part.evaluations[0].run or {}).get("checkpoint")) for part in parts]
+    steps = [steps_of(part.evaluations[0].run.get("checkpoint")) for part in parts]
     kept = []
     for part, taken in zip(parts, steps):
         evaluation = part.evaluations[0]
@@ -138,7 +138,7 @@ def collect(root: Path) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Trains and compares what the flags name; returns the exit status."""
+    """Trains and compares the variants that the flags name; returns the exit status."""
     values, groups = flags.FLAGS, argv[1:]
     check("arguments", "groups, or --variant", not (groups and values.variant), groups)
     for group in groups:
@@ -170,20 +170,19 @@ def main(argv: list[str]) -> int:
 
 
 def _define_flags() -> None:
-    # Not at import: tests import this module beside other programs that have such flags.
-    flags.DEFINE_enum("scale", "tiny", list(SCALES), "Sizes, width and steps together.")
+    flags.DEFINE_enum("scale", "tiny", list(SCALES), "Levels, width and steps.")
     flags.DEFINE_multi_enum("variant", [], list(VARIANTS), "Only this one; may be repeated.")
-    flags.DEFINE_integer("seeds", 1, "How many times each is trained.", lower_bound=1)
-    flags.DEFINE_string("dataset", None, f"To train on: {KNOWN}; default: the scale's.")
+    flags.DEFINE_integer("seeds", 1, "Number of trainings per variant.", lower_bound=1)
+    flags.DEFINE_string("dataset", None, f"For training: {KNOWN}; default: the scale's.")
     flags.DEFINE_string(
-        "evaluated-on", None, "The same, to measure on; default: the scale's or --dataset."
+        "evaluated-on", None, "Dataset to measure on; default: the scale's or --dataset."
     )
     flags.DEFINE_integer(
-        "crops-each", None, "Of a photograph; default: the scale's.", lower_bound=1
+        "crops-each", None, "Crops per photograph; default: the scale's.", lower_bound=1
     )
-    flags.DEFINE_integer("steps", None, "Of training; default: the scale's.", lower_bound=1)
+    flags.DEFINE_integer("steps", None, "Training steps; default: the scale's.", lower_bound=1)
     flags.DEFINE_string("workdir", None, "Default: runs/ablation/SCALE_DATASET.")
 
 
 if __name__ == "__main__":
-    program.run(main, _define_flags, "the same command goes on where this stopped")
+    program.run(main, _define_flags, "the same command continues this run")

@@ -1,8 +1,8 @@
-"""Draws the curves of trainings from their metrics.jsonl, side by side.
+"""Draws training curves of several runs side by side, from their metrics.jsonl.
 
     python -m experiments.curves --run=runs/small_samples --output=curves.png
 
-TensorBoard shows the same values; this makes a picture to keep, without a server.
+TensorBoard shows the same values; this writes a picture, without a server.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pgi.training.run_folder import RunFolder
 
 Lines = Sequence[Mapping[str, Any]]
 
-# Of each panel: its label, whether it is logarithmic, and the values that it shows.
+# For each panel: label, whether it is logarithmic, and names of the values.
 _PANELS = (
     ("hole L1 (validation)", False, ("hole_l1", "mean_colour_hole_l1")),
     ("L1 (training)", False, ("l1", "coarse_l1")),
@@ -30,8 +30,8 @@ _PANELS = (
     ("gradient norm", True, ("gradient_norm",)),
     ("update / weights", True, ("update_ratio",)),
 )
-# A name has the style of the first of its parts that is here, else that of the refine network,
-# which makes the level's result.
+# Line style by the first known part of a name, else dashed: the refine network, which makes the
+# level's result.
 _STYLES = {"coarse": "-", "coarse_l1": "-", "discriminator": ":", "discriminator_loss": ":"}
 
 
@@ -39,7 +39,7 @@ def draw(runs: Mapping[str, Lines]) -> Figure:
     """A column for each run, a row for each kind of value; levels have colours.
 
     Args:
-        runs: title -> lines of metrics.jsonl.
+        runs: lines of metrics.jsonl by title.
     """
     figure = Figure(figsize=(5.5 * len(runs), 12), layout="constrained")
     axes = figure.subplots(len(_PANELS), len(runs), squeeze=False, sharex="col", sharey="row")
@@ -66,7 +66,7 @@ def draw(runs: Mapping[str, Lines]) -> Figure:
 
 
 def _plot(axes: Axes, lines: Lines, name: str) -> set[int]:
-    """Draws one level's value, or the mean colour's, and returns the level, if any."""
+    """Draws a level's or the mean colour's values; returns the level, if any."""
     points = [(line["step"], line[name]) for line in lines if name in line]
     parts = name.split("/")[1:]
     level = next((int(part[6:]) for part in parts if part.startswith("level_")), None)

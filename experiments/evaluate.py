@@ -35,7 +35,7 @@ from pgi.metrics import PROTOCOLS
 from pgi.rules import check, check_choice
 from pgi.training.run_folder import RunFolder
 
-# Mask sets at a multiple of the training size, by what they are for.
+# Mask sets by part of the evaluation and multiple of the training size.
 PARTS: dict[str, dict[float, tuple[str, ...]]] = {
     "table_1": {1.0: ("center", "freeform")},
     "table_2": {2.0: ("center", "freeform")},
@@ -49,12 +49,12 @@ PARTS: dict[str, dict[float, tuple[str, ...]]] = {
         )
     },
 }
-_MIN_SIZE = 56  # SSIM's largest window is 51 wide, and a network wants a multiple of 8.
+_MIN_SIZE = 56  # A multiple of 8, as the networks need, above SSIM's largest window of 51.
 _BY_DEFAULT = ["table_1", "table_2", "figure_6", "figure_7"]
 
 
 def split_name(named: str) -> tuple[Path, str | None]:
-    """`PATH` or `NAME=PATH` as the path and the name, if it has one."""
+    """The path and the name, if any, of `PATH` or `NAME=PATH`."""
     if not Path(named).expanduser().exists() and "=" in named:  # A path may have a "=" too.
         name, _, path = named.partition("=")
         return Path(path).expanduser(), name
@@ -62,12 +62,12 @@ def split_name(named: str) -> tuple[Path, str | None]:
 
 
 def find_runs(named: str) -> list[tuple[Path, str | None]]:
-    """The run folders that `PATH` or `NAME=PATH` stands for, with their name if it has one.
+    """The run folders of `PATH` or `NAME=PATH`, with the name, if any.
 
-    A path that is no run folder stands for all that lie below it.
+    A path that is no run folder means all run folders below it.
 
     Raises:
-        RuleError: there is none.
+        RuleError: there is no run folder.
     """
     folder, name = split_name(named)
     found = [folder] if (folder / "config.json").exists() else []
@@ -77,10 +77,10 @@ def find_runs(named: str) -> list[tuple[Path, str | None]]:
 
 
 def trained(named: Iterable[str]) -> list[Trained]:
-    """The models of the run folders that are named; see `find_runs`.
+    """The models of the named run folders; see `find_runs`.
 
     Raises:
-        RuleError: a name stands for no run.
+        RuleError: a name has no run folder.
         RunFolderError: a run has no checkpoint yet.
     """
     methods = []
@@ -99,12 +99,12 @@ def choose_tasks(
     photographs: int = 100,
     each: int = 1,
 ) -> list[Task]:
-    """The crops and masks that the parts of an evaluation need.
+    """Crops and masks for the parts of an evaluation.
 
     Args:
-        dataset: whose validation photographs are cut, as `data.load` takes it.
+        dataset: as `data.load` takes it; its validation photographs are cut.
         parts: of `PARTS`.
-        side: at which the model was trained, in pixels.
+        side: of the model's training, in pixels.
         crop, photographs, each: as for `pgi.evaluation.crops.cut`.
 
     Raises:
@@ -139,8 +139,8 @@ def report(output: Path, protocol: str, pictures: Mapping[str, Path]) -> None:
 
     Args:
         output: the folder, which holds `results.csv.gz`.
-        protocol: whose numbers are shown.
-        pictures: folders of pictures, by method; those of `TRUTH` and `MASKED` too.
+        protocol: of the numbers that are shown.
+        pictures: folders of pictures by method, and by `TRUTH` and `MASKED`.
     """
     found = results.read(output / results.FILE)
     text = tables.report(found, protocol)
@@ -154,7 +154,7 @@ def report(output: Path, protocol: str, pictures: Mapping[str, Path]) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Evaluates what the flags name."""
+    """Evaluates the methods that the flags name."""
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
     values = flags.FLAGS
@@ -193,17 +193,18 @@ def main(argv: list[str]) -> None:
 
 
 def _define_flags() -> None:
-    # Not at import: tests import this module beside other programs that have such flags.
     flags.DEFINE_list("run", [], "Run folders, as PATH or NAME=PATH, separated by commas.")
     flags.DEFINE_string("dataset", None, f"{KNOWN}; default: the first run's.")
     flags.DEFINE_list("protocol", "paper", f"Of {', '.join(PROTOCOLS)}; tables show the first.")
     flags.DEFINE_list("part", _BY_DEFAULT, f"What to measure: {', '.join(PARTS)}.")
-    flags.DEFINE_integer("size", None, "Of the crops of Table 1; default: the model's.")
-    flags.DEFINE_enum("crop", None, CROPS, "How they are cut; default: as for training.")
-    flags.DEFINE_integer("photographs", 100, "How many at most.", lower_bound=1)
-    flags.DEFINE_integer("crops-each", 1, "Crops of each photograph.", lower_bound=1)
-    flags.DEFINE_bool("classical", True, "Whether to measure baselines that need no training.")
-    flags.DEFINE_multi_string("results-dir", [], "FOLDER or NAME=FOLDER of others' results.")
+    flags.DEFINE_integer("size", None, "Side of Table 1's crops in pixels; default: the model's.")
+    flags.DEFINE_enum("crop", None, CROPS, "How crops are cut; default: as for training.")
+    flags.DEFINE_integer("photographs", 100, "Maximum number of photographs.", lower_bound=1)
+    flags.DEFINE_integer("crops-each", 1, "Crops per photograph.", lower_bound=1)
+    flags.DEFINE_bool("classical", True, "Whether to measure the baselines without training.")
+    flags.DEFINE_multi_string(
+        "results-dir", [], "FOLDER or NAME=FOLDER of other programs' results."
+    )
     flags.DEFINE_string("dump-inputs", None, "Only write images and masks to this folder.")
     flags.DEFINE_string(
         "output", None, "Default: evaluation, in the first run's folder, or in runs."

@@ -1,9 +1,9 @@
-"""What the ablations compare: the paper's model, changed in one place at a time, at three scales.
+"""Variants of the paper's model for the ablations, each changed in one place, at three scales.
 
 layers     Table 3: two levels against three
 fusion     Table 4: where a level's result enters the next
 dilation   Table 5: standard against adaptive
-further    what the paper only tells of, and its baselines: pyramids of one level
+further    variants that the paper has no numbers of, and its baselines: pyramids of one level
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ OURS = "pg"
 
 @dataclass(frozen=True)
 class Variant:
-    """What tells a variant from the paper's model.
+    """The differences of a variant from the paper's model.
 
     Attributes:
-        title: its name in tables and pictures; `{levels}` stands for its levels' sides.
+        title: in tables and pictures; `{levels}` becomes the sides of its levels.
         levels: which of the scale's three levels it has.
         model: fields of `ModelConfig` that differ.
         loss: of `LossConfig`.
@@ -86,12 +86,12 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the networks are, how long they learn, and from what.
+    """Size of the networks, length of the training, and datasets.
 
     Attributes:
-        base: of all variants; its dataset is what they are trained on.
-        evaluated_on: the dataset whose validation photographs they are compared on.
-        crops: how many crops of each of these.
+        base: config of all variants, with the dataset of their training.
+        evaluated_on: dataset; variants are compared on its validation photographs.
+        crops: number of crops per photograph.
     """
 
     base: ExperimentConfig
@@ -102,10 +102,10 @@ class Scale:
 def _small(
     dataset: str, width: int, batch_size: int, steps: int, snapshot: int
 ) -> ExperimentConfig:
-    """The paper's joint training and optimiser, with what helps a short one (docs/TRAINING.md).
+    """The paper's joint training and optimiser, adapted to few steps (docs/TRAINING.md).
 
-    At a higher learning rate than the paper's, variants without L1 on the coarse results fall sick.
-    Nothing follows from the number of steps, so that a finished variant can be given more.
+    At a higher learning rate than the paper's, variants without L1 on the coarse results become
+    unstable. No value depends on the number of steps, so a finished variant can be trained further.
     """
     return ExperimentConfig(
         model=ModelConfig(
@@ -165,15 +165,15 @@ def variant_config(name: str, base: ExperimentConfig, seed: int = 0) -> Experime
 
 
 def title(name: str, config: ExperimentConfig) -> str:
-    """What tables and pictures call a variant."""
+    """A variant's name in tables and pictures."""
     return VARIANTS[name].title.format(levels="+".join(map(str, config.model.levels)))
 
 
 def ours_among(kinds: Mapping[str, str]) -> str | None:
-    """The method that others are compared with: the paper's, or else the first trained one.
+    """The method to compare others with: the paper's model, or else the first trained one.
 
     Args:
-        kinds: of the methods, as in `pgi.evaluation.results.Evaluation`.
+        kinds: kind by method, as in `pgi.evaluation.results.Evaluation`.
     """
     trained = [name for name, kind in kinds.items() if kind == "trained"]
     return OURS if OURS in trained else next(iter(trained), None)

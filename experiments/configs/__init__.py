@@ -1,1 +1,1 @@
-"""One file an experiment, each with a `get_config()`."""
+"""One file per experiment, with a `get_config()`."""

@@ -1,7 +1,7 @@
 """DeepFillv2 as a pyramid of one level: the baseline of every table of the paper.
 
-Departs from [29] where the whole project does: the discriminator's hinge is not halved, and each
-sample has a mask of its own.
+Differs from DeepFillv2 ("Free-Form Image Inpainting with Gated Convolution") as the whole project
+does: the discriminator's hinge is not halved, and each sample has a mask of its own.
 """
 
 from pgi.config import ExperimentConfig, LossConfig, ModelConfig

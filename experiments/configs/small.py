@@ -1,11 +1,10 @@
 """A small pyramid that fills holes after about five minutes on two CPU cores.
 
-Found by trying, on `samples` (docs/TRAINING.md has the numbers). Unlike the paper's configuration
-it trains bottom-up: half of the steps go to the lowest level, where a step is cheap, and each level
-then starts with the weights of the level below. It starts from `gated_he` (under Glorot a fresh
-network returns grey, and would spend the minutes waking up), supervises the coarse results too,
-clips the gradient, averages the weights, and makes much of few photographs: they are mirrored,
-turned, and changed in colour.
+Found by experiments on `samples` (docs/TRAINING.md has the numbers). Unlike the paper's
+configuration it trains bottom-up: half of the steps go to the lowest level, where a step is cheap,
+and each level starts with the weights of the level below. It initialises with `gated_he` (under
+Glorot a new network returns grey for minutes), supervises the coarse results too, clips the
+gradient, averages the weights, and augments the few photographs by mirroring, rotation and colour.
 """
 
 from pgi.config import DataConfig, ExperimentConfig, LossConfig, ModelConfig, TrainConfig

@@ -246,7 +246,7 @@ def _all_diverged(found: Results, method: str) -> bool:
 
 def trained_side(found: Results) -> int:
     """The largest side in pixels that a model was trained at; 0 without a model."""
-    configs = [x.run["config"] for x in found.evaluations if x.run and "config" in x.run]
+    configs = [x.run["config"] for x in found.evaluations if "config" in x.run]
     return max((config["model"]["levels"][-1] for config in configs), default=0)
 
 

@@ -50,7 +50,7 @@ class Method(abc.ABC):
 
     kind: str
     seed = 0
-    run: Mapping[str, Any] | None = None
+    run: Mapping[str, Any] = {}
     diverged: Mapping[str, Any] | None = None
 
     def __init__(self, name: str, title: str) -> None:

@@ -102,7 +102,7 @@ class Evaluation:
     title: str
     kind: str
     seed: int = 0
-    run: Mapping[str, Any] | None = None
+    run: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
     diverged: Mapping[str, Any] | None = None
 
@@ -215,7 +215,7 @@ def join(parts: Iterable[Results]) -> Results:
         for place, sha256 in part.masks.items():
             _check_same("masks", place, masks.setdefault(place, sha256), sha256)
     for x in evaluations:
-        sha256 = (x.run or {}).get("sha256", "")
+        sha256 = x.run.get("sha256", "")
         name = (x.method, x.seed)
         _check_same("method", (x.method, f"seed {x.seed}"), runs.setdefault(name, sha256), sha256)
     tables = [part.scores for part in every]

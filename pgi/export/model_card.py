@@ -160,7 +160,7 @@ def _measured(file: Path, sha256: str) -> Iterator[str]:
     if not file.is_file():
         return
     found = results.read(file)
-    names = [x.method for x in found.evaluations if (x.run or {}).get("sha256") == sha256]
+    names = [x.method for x in found.evaluations if x.run.get("sha256") == sha256]
     numbers = found.by_photograph()
     where = ["method", "protocol", "dataset", "size", "masks", "metric"]
     own = numbers[numbers.method.isin(names)].groupby(where, sort=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,6 +27,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def place(*where: Any, size: int, crop: str) -> tuple[int, int, int, int]:
+    found = crops.place(*where, size=size, crop=crop)
+    assert found is not None
+    return found
+
+
 def source(folder: Path, *names: str) -> FileSource:
     return FileSource([folder / name for name in names or SIZES])
 
@@ -34,7 +41,7 @@ def test_random_crops_are_parts_of_the_photograph_pixel_for_pixel(folder):
     cut = crops.cut(source(folder), "mine", 64, "random", each=3)
     assert cut.images.shape == (9, 64, 64, 3)
     for image, name, number in zip(cut.images, cut.listed.photographs, [0, 1, 2] * 3):
-        top, left, height, width = crops.place(name, number, *SIZES[name], size=64, crop="random")
+        top, left, height, width = place(name, number, *SIZES[name], size=64, crop="random")
         photograph = np.asarray(Image.open(folder / name))
         np.testing.assert_array_equal(image, photograph[top : top + height, left : left + width])
         assert (height, width) == (64, 64)
@@ -45,20 +52,18 @@ def test_other_kinds_resize_what_they_cut(folder):
     photograph = np.asarray(Image.open(folder / "wide.png"))
     shrunk = cv2.resize(photograph, (64, 64), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(whole.images, shrunk[np.newaxis])
-    squares = [crops.place("x", n, 80, 120, size=64, crop="random_resized") for n in range(200)]
+    squares = [place("x", n, 80, 120, size=64, crop="random_resized") for n in range(200)]
     assert {(height, width) for *_, height, width in squares} == {(n, n) for n in range(64, 81)}
 
 
 def test_a_place_is_anywhere_within_and_relatively_the_same_at_every_size():
     for name in map(str, range(300)):
-        small, large = (
-            crops.place(name, 0, 1000, 3000, size=size, crop="random") for size in (256, 512)
-        )
+        small, large = (place(name, 0, 1000, 3000, size=size, crop="random") for size in (256, 512))
         for start, end, size, side in ((0, 2, 1000, 512), (1, 3, 3000, 512)):
             assert 0 <= large[start] <= size - side
             relative = [x[start] / (size - x[end]) for x in (small, large)]
             assert relative[0] == pytest.approx(relative[1], abs=0.005)
-    tops = [crops.place(str(n), 0, 1000, 3000, size=512, crop="random")[0] for n in range(2000)]
+    tops = [place(str(n), 0, 1000, 3000, size=512, crop="random")[0] for n in range(2000)]
     counts, _ = np.histogram(tops, 8, (0, 489))
     assert counts.min() > 190 and {min(tops), max(tops)} <= {0, 1, 487, 488}
 
@@ -68,8 +73,8 @@ def test_crops_do_not_depend_on_the_other_photographs_or_on_where_they_are(
 ):
     together = crops.cut(source(folder), "mine", 64, "random")
     alone = crops.cut(source(folder, "last.png", "high.png"), "mine", 64, "random")
-    place = together.listed.photographs.index("high.png")
-    np.testing.assert_array_equal(alone.images[1], together.images[place])
+    number = together.listed.photographs.index("high.png")
+    np.testing.assert_array_equal(alone.images[1], together.images[number])
 
     elsewhere = tmp_path_factory.mktemp("other")
     for name in SIZES:
@@ -80,10 +85,10 @@ def test_crops_do_not_depend_on_the_other_photographs_or_on_where_they_are(
 
 def test_a_photograph_has_its_crops_whatever_folder_and_format_it_is_kept_in():
     places = {
-        crops.place(name, 0, 1356, 2040, size=512, crop="random")
+        place(name, 0, 1356, 2040, size=512, crop="random")
         for name in ("0801.png", "DIV2K_valid_HR/0801.png", "0801.jpg")
     }
-    others = {crops.place(f"080{n}", 0, 1356, 2040, size=512, crop="random") for n in range(5)}
+    others = {place(f"080{n}", 0, 1356, 2040, size=512, crop="random") for n in range(5)}
     assert len(places) == 1 and len(others) == 5
 
 

@@ -87,7 +87,7 @@ def test_a_matrix_keeps_the_order_of_the_photographs() -> None:
 
 
 def test_parts_join_and_what_was_measured_twice_counts_once() -> None:
-    other = replace(ONE, method="telea", kind="classical", run=None)
+    other = replace(ONE, method="telea", kind="classical", run={})
     joined = results.join([made(), made(seconds=[9.0] * 3), made(other)])
     assert list(joined.titles()) == ["pg", "telea"] and len(joined.evaluations) == 2
     pg = select(joined.scores, method="pg").reset_index(drop=True)

@@ -100,7 +100,7 @@ def test_a_variant_that_diverges_is_recorded_and_stops_no_other(tmp_path, monkey
     wild = replace(VARIANTS["feature_refine"], train={"learning_rate": 1e30})
     monkeypatch.setitem(VARIANTS, "feature_refine", wild)
     ablation.run(["feature_refine", "pg"], BASE, 1, tasks(), tmp_path)
-    record = RunFolder(tmp_path / "feature_refine" / "seed_0").read_divergence()
+    record = RunFolder(tmp_path / "feature_refine" / "seed_0").read_divergence() or {}
     assert record["step"] in (1, 2) and ("finite" in record["reason"] or "nan" in record["reason"])
     ablation.collect(tmp_path)
     table = (tmp_path / "tables.md").read_text()

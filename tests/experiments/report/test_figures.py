@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from experiments.report import figures
@@ -84,6 +85,14 @@ def figure_7(found: Results) -> Figure:
     return figure
 
 
+def xs(line: Line2D) -> list[float]:
+    return np.asarray(line.get_xdata()).tolist()
+
+
+def ys(line: Line2D) -> list[float]:
+    return np.asarray(line.get_ydata()).tolist()
+
+
 @pytest.mark.parametrize("protocol", ["paper", "standard"])
 def test_figure_6_shows_the_means_by_share(protocol):
     figure = figure_6(measured(), protocol)
@@ -94,8 +103,8 @@ def test_figure_6_shows_the_means_by_share(protocol):
         assert list(axes.get_xticks()) == list(figures.SHARES)
         for method, line in zip(TITLES, axes.lines):
             expected = [mean(method, metric, 128, f"ratio_{x}", protocol) for x in figures.SHARES]
-            assert list(line.get_xdata()) == list(figures.SHARES)
-            np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-12)
+            assert xs(line) == list(figures.SHARES)
+            np.testing.assert_allclose(ys(line), expected, rtol=1e-12)
     unit = {"paper": "L1 (relative)", "standard": "L1, values in [0, 1]"}[protocol]
     assert [axes.get_ylabel() for axes in figure.axes] == [unit, "PSNR, dB"]
     assert all(x in figure.get_suptitle() for x in ("div2k", "128 px", protocol, "3 photographs"))
@@ -110,8 +119,8 @@ def test_figure_7_shows_the_means_by_size_on_a_log_scale():
         assert ends[1] - ends[0] == pytest.approx(ends[2] - ends[1])
         for method, line in zip(TITLES, axes.lines):
             expected = [mean(method, metric, size, "center") for size in SIZES]
-            assert list(line.get_xdata()) == list(SIZES)
-            np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-12)
+            assert xs(line) == list(SIZES)
+            np.testing.assert_allclose(ys(line), expected, rtol=1e-12)
 
 
 def named(photographs: Mapping[int, str]) -> Results:
@@ -133,8 +142,8 @@ def test_figure_7_compares_the_same_photographs_at_every_size():
     # In another order, one of them cut twice, and each size with some that others lack.
     figure = figure_7(named({64: "abcd", 128: "ecbb", 256: "cbf"}))
     (line,) = figure.axes[0].lines
-    assert list(line.get_xdata()) == [64, 128, 256]
-    assert list(line.get_ydata()) == [2.5, 2.5, 2.5]
+    assert xs(line) == [64, 128, 256]
+    assert ys(line) == [2.5, 2.5, 2.5]
     assert "means over the same 2 photographs" in " ".join(figure.get_suptitle().split())
     assert "the same" not in figure_6(measured()).get_suptitle()
 
@@ -142,7 +151,7 @@ def test_figure_7_compares_the_same_photographs_at_every_size():
 def test_a_size_that_is_not_drawn_takes_no_photographs_from_figure_7(tmp_path):
     found = named({64: "ab", 128: "abc"})
     figure = figure_7(results.join([found, one_size(256, "z", "freeform", [1.0])]))
-    assert list(figure.axes[0].lines[0].get_ydata()) == [1.5, 1.5]
+    assert ys(figure.axes[0].lines[0]) == [1.5, 1.5]
     none_common = named({64: "ab", 128: "bc", 256: "ca"})
     assert figures.figure_7(none_common, "div2k", "paper") is None
     assert figures.draw(none_common, tmp_path, "paper") == []
@@ -158,7 +167,7 @@ def test_every_line_has_a_band_of_its_colour_around_it(draw):
                 tuple(int(line.get_color()[n : n + 2], 16) / 255 for n in (1, 3, 5))
             )
             (path,) = band.get_paths()
-            for x, y in zip(line.get_xdata(), line.get_ydata()):
+            for x, y in zip(xs(line), ys(line)):
                 edges = path.vertices[path.vertices[:, 0] == x, 1]
                 assert edges.min() < y < edges.max()
 
@@ -243,7 +252,7 @@ def test_what_lacks_data_is_left_out():
     few = measured({"few": "few"}, masks=("ratio_15", "ratio_55"))
     figure = figure_6(results.join([whole, few, Results(evaluations=[lost])]))
     for axes in figure.axes:
-        lines = {line.get_label(): list(line.get_xdata()) for line in axes.lines}
+        lines = {line.get_label(): xs(line) for line in axes.lines}
         assert list(lines)[-1] == "few"
         assert lines["few"] == [15, 55]
         finite = [15, 25, 45, 55] if "PSNR" in axes.get_title() else [15, 25, 35, 45, 55]
