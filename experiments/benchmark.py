@@ -80,7 +80,7 @@ TARGETS = [
     Target("step 256, batch 4", "step 256, batch 4, literal, two passes", 0.75),
     Target("step 512, attention at once", "step 512, attention in tiles", 0.8),
     Target("export: fill 512, SavedModel", "export: fill 512, Python", 1.05),
-    Target("input: read, decode, crop", "input: a step that eats it", 1 / 5),
+    Target("input: read, decode, crop", "input: a training step", 1 / 5),
 ]
 
 
@@ -138,8 +138,11 @@ def report(measured: Mapping[str, Mapping[str, Any]], machine: str) -> str:
     costs = [(name, x["seconds"], len(x["runs"]), x["megabytes"]) for name, x in measured.items()]
     return f"""\
 Measured by `make benchmark` on {machine}.
-Width {benchmark_network.WIDTH}, float32, a centre hole of 25 % unless noted. Seconds: median; MB:
-growth of the process at its peak (of the step that the input feeds, after its first run).
+
+- Width {benchmark_network.WIDTH}, float32, and a centre hole of 25 % unless noted.
+- Seconds are the median.
+- MB are the process's growth at its peak; for the training step of the input group, after its
+  first run.
 
 {_table(("case", "seconds", "runs", "MB"), costs)}
 

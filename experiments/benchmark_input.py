@@ -154,7 +154,7 @@ CASES: dict[str, Callable[[], Callable[[], tf.Tensor]]] = {
     "input: read, decode, crop": crops,
     "input: masks, pyramids": pyramids,
     "input: all": whole,
-    "input: a step that eats it": step,
+    "input: a training step": step,
 }
 
 
