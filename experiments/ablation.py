@@ -21,6 +21,7 @@ from absl import flags
 from tensorflow import keras
 
 import data
+from data.licences import licence
 from data.names import KNOWN
 from experiments import evaluate, program
 from experiments.variants import GROUPS, SCALES, VARIANTS, title, variant_config
@@ -34,7 +35,7 @@ from pgi.metrics import PROTOCOLS
 from pgi.rules import check, check_choice
 from pgi.training import loop
 from pgi.training.reading import ImageSource
-from pgi.training.run_folder import RunFolder
+from pgi.training.run_folder import RunFolder, step_of
 
 # In a run folder, apart from the results of experiments.evaluate.
 FOLDER = "ablation"
@@ -52,7 +53,8 @@ def train(config: ExperimentConfig, sources: tuple[ImageSource, ImageSource], fo
         RunFolderError: the folder holds another run, or more steps than the config has.
     """
     held = RunFolder(folder)
-    taken = steps_of(held.newest_checkpoint())
+    newest = held.newest_checkpoint()
+    taken = (newest and newest.step) or 0
     if taken > config.train.steps:
         raise RunFolderError(
             f"{folder} must hold at most the {config.train.steps:,} steps that are compared, got "
@@ -62,7 +64,7 @@ def train(config: ExperimentConfig, sources: tuple[ImageSource, ImageSource], fo
     if not (unchanged and (taken == config.train.steps or held.read_divergence())):
         keras.backend.clear_session()
         try:
-            loop.train(config, *sources, folder)
+            loop.train(config, *sources, folder, licence=licence(config.data.dataset))
         except NonFiniteLossError as error:
             held.record_divergence(error.step, error.reason)
 
@@ -99,11 +101,6 @@ def run(
     return refused
 
 
-def steps_of(checkpoint: str | None) -> int:
-    """The number of steps in a checkpoint's name; 0 without a checkpoint."""
-    return int(checkpoint.rpartition("-")[2]) if checkpoint else 0
-
-
 def collect(root: Path) -> None:
     """Joins the variants' results, and writes tables, figures and sheets of them.
 
@@ -119,7 +116,7 @@ def collect(root: Path) -> None:
     files = [path for name in VARIANTS for path in sorted((root / name).glob(pattern))]
     check("root", "a folder with variants that were measured", bool(files), str(root))
     parts = [results.read(path) for path in files]
-    steps = [steps_of(part.evaluations[0].run.get("checkpoint")) for part in parts]
+    steps = [step_of(part.evaluations[0].run.get("checkpoint")) or 0 for part in parts]
     kept = []
     for part, taken in zip(parts, steps):
         evaluation = part.evaluations[0]

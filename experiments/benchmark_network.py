@@ -20,8 +20,8 @@ from experiments.literal_attention import literal_attention
 from pgi.export.saved_model import save
 from pgi.export.served_model import ServedModel
 from pgi.images import pyramids, to_uint8
-from pgi.inference import Inpainter, SavedInpainter
-from pgi.inference.restricted import complete_holes
+from pgi.inference import Inpainter, PyramidInpainter, SavedModelInpainter
+from pgi.inference.restricted import complete_levels
 from pgi.layers.contextual_attention import PreparedAttention, contextual_attention
 from pgi.layers.region import Region
 from pgi.models import Objective, PyramidGenerator, SubGenerator, refine
@@ -92,7 +92,7 @@ def _pyramid(side: int, hole: int, whole: bool = False) -> Callable[[], tf.Tenso
     def fill(image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         if whole:
             return pyramid(pyramids(image, mask, 3))[-1].completed
-        return complete_holes(pyramid, image, mask)
+        return complete_levels(pyramid, image, mask)[-1]
 
     signature = [tf.TensorSpec([1, None, None, 3]), tf.TensorSpec([1, None, None, 1])]
     graph = tf.function(fill, input_signature=signature, autograph=False)
@@ -107,11 +107,11 @@ def _fill(exported: bool) -> Callable[[], tf.Tensor]:
     keras.utils.set_random_seed(0)
     pyramid = PyramidGenerator([8, 16, 32], WIDTH)
     pyramid.build_networks()
-    inpainter = Inpainter(pyramid)
+    inpainter: Inpainter = PyramidInpainter(pyramid)
     if exported:
         with tempfile.TemporaryDirectory() as folder:
-            save(ServedModel(inpainter), Path(folder))
-            inpainter = SavedInpainter(Path(folder))
+            save(ServedModel(pyramid), Path(folder))
+            inpainter = SavedModelInpainter(Path(folder))
     image, hole = to_uint8(_image(512))[0].numpy(), _centre_hole(512, 256)[0].numpy() > 0.5
     inpainter(image, hole)
     return lambda: tf.constant(inpainter(image, hole))

@@ -17,6 +17,7 @@ from absl import flags
 from tabulate import tabulate
 
 import data
+from data.licences import licence
 from experiments import program
 from pgi import images
 from pgi.config import ExperimentConfig, to_dict
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> None:
     device = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else "the CPU"
     photographs = f"{len(sources[0])} photographs, {len(sources[1])} held out"
     print(f"Training on {device} with {photographs}; run folder {workdir}")
-    last = loop.train(config, *sources, workdir)
+    last = loop.train(config, *sources, workdir, licence=licence(config.data.dataset))
     _report(config, workdir, last, sources)
 
 

@@ -7,6 +7,7 @@ result = inpainter(image, mask)
 from __future__ import annotations
 
 import typing
+import warnings
 
 __version__ = "0.1.0"
 
@@ -17,7 +18,14 @@ if typing.TYPE_CHECKING:
 
 
 def load(path: str | Path) -> Inpainter:
-    """A trained model, ready to fill holes; see `pgi.inference.load`."""
+    """A trained model, ready to fill holes; see `pgi.inference.load`.
+
+    Warns:
+        UserWarning: the model's `warning`, if it has one.
+    """
     from pgi import inference  # Not above: TensorFlow takes seconds to import.
 
-    return inference.load(path)
+    inpainter = inference.load(path)
+    if inpainter.warning:
+        warnings.warn(inpainter.warning, stacklevel=2)
+    return inpainter

@@ -15,45 +15,43 @@ from PIL import Image
 from pgi import quiet  # noqa: F401  (before anything else imports TensorFlow)
 from pgi.errors import PlanError, RuleError, UserError
 from pgi.files.encoding import FORMATS
-from pgi.files.inpaint import Fill, Settings, inpaint_files
+from pgi.files.inpaint import Settings, inpaint_files
 from pgi.files.jobs import plan
 from pgi.files.pictures import POLARITIES
 
 if typing.TYPE_CHECKING:
     from pgi.export.portable import Agreement
+    from pgi.inference import Inpainter
     from pgi.models import PyramidGenerator
-
-_EXPORT = """\
-Writes a trained model for others to run: as a SavedModel for TensorFlow Serving, a version in the
-output folder; as an ONNX file, for any size; or as a TensorFlow Lite file, for one size. What
-cannot be made, or fails its check against the model, leaves nothing behind."""
-_DEMO = "A page on which to paint holes into photographs and see them filled. Ctrl-C ends it."
-_MODEL_HELP = "run folder of a trained model, one of its checkpoints, or its SavedModel"
-_SUFFIXES = {"saved_model": "", "onnx": ".onnx", "tflite": ".tflite"}
 
 _INPAINT = """\
 Fills the holes of PNG, JPEG and WebP pictures of 8 bits per channel. A result keeps its picture's
 name, format, size, alpha, EXIF, ICC profile and resolution, and, in PNG and WebP, every pixel
-outside the hole. Outputs that exist are skipped, so the same command goes on with a run that was
-stopped."""
+outside the hole. Existing outputs are skipped, so the same command continues an interrupted run."""
+_EXPORT = """\
+Exports a trained model: as a SavedModel for TensorFlow Serving, in a new version's folder; as an
+ONNX file, for any image size; or as a TensorFlow Lite file, for one size. An export that fails, or
+whose results differ from the model's, leaves nothing behind."""
+_DEMO = "A web page on which to paint holes into photographs and fill them. Ctrl-C ends it."
+_SUFFIXES = {"saved_model": "", "onnx": ".onnx", "tflite": ".tflite"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-        0 if all is done, 1 if some files failed, 2 if nothing could be begun, 130 if interrupted.
+        0 after success, 1 if some files failed, 2 if the command failed, 130 if interrupted.
     """
     arguments = _parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # The name of a file may be no text, or none that the terminal can show.
+        # File names may contain bytes that the terminal cannot show.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return arguments.run(arguments)
+        return int(arguments.run(arguments))
     except KeyboardInterrupt:
         print(f"interrupted; {arguments.on_interrupt}", file=sys.stderr)
         return 130
-    # ImportError: an extra, or OpenCV's library. The others are what a user can mend.
+    # ImportError: a missing extra, or a system library that OpenCV needs.
     except (UserError, ImportError, OSError) as error:
         print(f"pgi {arguments.command}: error: {error}", file=sys.stderr)
         return 2
@@ -64,137 +62,87 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command", required=True
     )
-    _define_inpaint(
-        commands.add_parser("inpaint", help="fill the holes of pictures", description=_INPAINT)
-    )
-    _define_export(
-        commands.add_parser("export", help="write a model for serving", description=_EXPORT)
-    )
-    _define_demo(commands.add_parser("demo", help="a page to try a model on", description=_DEMO))
+    _define_inpaint(commands.add_parser("inpaint", help="fill pictures", description=_INPAINT))
+    _define_export(commands.add_parser("export", help="export a model", description=_EXPORT))
+    _define_demo(commands.add_parser("demo", help="serve a demo page", description=_DEMO))
     return parser
 
 
-def _define_inpaint(inpaint: argparse.ArgumentParser) -> None:
-    inpaint.set_defaults(
-        run=_inpaint,
-        on_interrupt="finished outputs are kept, and the same command without --overwrite goes on "
-        "after them",
+def _define_inpaint(parser: argparse.ArgumentParser) -> None:
+    interrupted = "outputs so far are kept; the same command without --overwrite continues"
+    parser.set_defaults(run=_inpaint, on_interrupt=interrupted)
+    _add_model(parser)
+    images = "a file, or a folder with all its subfolders"
+    _add_path(parser, "--images", images, required=True)
+    hole = parser.add_mutually_exclusive_group(required=True)
+    masks = (
+        "a file for all images, or a folder with one mask per image, of the same path apart from "
     )
-    add = inpaint.add_argument
-    add(
-        "--model",
-        required=True,
-        type=_path,
-        metavar="RUN",
-        help=_MODEL_HELP,
-    )
-    add(
-        "--images",
-        required=True,
-        type=_path,
-        metavar="PLACE",
-        help="a file, or a folder with all below",
-    )
-    hole = inpaint.add_mutually_exclusive_group(required=True)
-    hole.add_argument(
-        "--masks",
-        type=_path,
-        metavar="PLACE",
-        help="a file for all images, or a folder in which a mask has its image's path but for the "
-        "suffix; white is the hole",
-    )
+    _add_path(hole, "--masks", masks + "the suffix; white is the hole")
     hole.add_argument(
         "--mask-from-alpha",
         action="store_true",
-        help="the hole is where the image's alpha is <= 127; what is filled becomes opaque, all "
-        "other alpha is kept",
+        help="the hole is where an image's alpha is <= 127; filled pixels become opaque, other "
+        "alpha is kept",
     )
-    add(
-        "--output",
-        required=True,
-        type=_path,
-        metavar="PLACE",
-        help="a folder; or, for one image, a .png, .jpg or .webp file",
-    )
-    add(
-        "--format",
-        choices=[name.lower() for name in FORMATS],
-        help="of the outputs; default each image's own",
-    )
+    output = "a folder; or, for one image, a .png, .jpg or .webp file"
+    _add_path(parser, "--output", output, required=True)
+    add = parser.add_argument
+    formats = [name.lower() for name in FORMATS]
+    add("--format", choices=formats, help="of the outputs; default each image's own")
     add(
         "--mask-polarity",
         choices=POLARITIES,
         default="white",
-        help="which side of mid-grey of a mask is the hole: white (> 127, the default) or black",
+        help="which side of mid-grey is the hole: white (> 127, the default) or black",
     )
-    add("--resize-masks", action="store_true", help="let masks have another size than their images")
-    add(
-        "--max-megapixels",
-        type=_megapixels,
-        default=64.0,
-        metavar="N",
-        help="refuse larger images and masks; default 64",
-    )
-    add("--overwrite", action="store_true", help="replace outputs that exist")
+    add("--resize-masks", action="store_true", help="resize masks to the size of their images")
+    _add_limit(parser, "reject larger images and masks", 64.0)
+    add("--overwrite", action="store_true", help="replace existing outputs")
 
 
-def _define_export(export: argparse.ArgumentParser) -> None:
-    export.set_defaults(run=_export, on_interrupt="nothing of the export is left behind")
-    add = export.add_argument
-    add(
-        "--run",
-        # Not `run`, which is what the command does.
-        dest="run_folder",
-        required=True,
-        type=_path,
-        metavar="RUN",
-        help="run folder of a trained model, or one of its checkpoints",
-    )
+def _define_export(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_export, on_interrupt="nothing of the export is left behind")
+    run = "run folder of a trained model, or one of its checkpoints"
+    _add_path(parser, "--run", run, metavar="RUN", dest="run_folder", required=True)
+    add = parser.add_argument
     add("--format", choices=list(_SUFFIXES), default="saved_model", help="default saved_model")
-    add(
-        "--output",
-        type=_path,
-        metavar="PLACE",
-        help="folder of the versions, or the .onnx or .tflite file; default export/ and the run's "
-        "name",
+    output = (
+        "folder of the versions, or the .onnx or .tflite file; default export/ and the run's name"
     )
-    add(
-        "--version",
-        type=int,
-        metavar="N",
-        help="of a SavedModel; default one more than the highest in the folder",
-    )
-    add(
-        "--max-megapixels",
-        type=_megapixels,
-        metavar="N",
-        help="a SavedModel refuses larger files; default 64",
-    )
-    add(
-        "--size",
-        type=_size,
-        metavar="HxW",
-        help="of the images of a TensorFlow Lite file, in pixels; default the training's",
-    )
+    _add_path(parser, "--output", output)
+    version = "of a SavedModel; default one more than the highest in the folder"
+    add("--version", type=int, metavar="N", help=version)
+    _add_limit(parser, "a SavedModel rejects larger files")
+    size = "of the images of a TensorFlow Lite file, in pixels; default the training's"
+    add("--size", type=_size, metavar="HxW", help=size)
 
 
-def _define_demo(demo: argparse.ArgumentParser) -> None:
-    demo.set_defaults(run=_demo, on_interrupt="the page is closed")
-    add = demo.add_argument
-    add("--model", required=True, type=_path, metavar="RUN", help=_MODEL_HELP)
-    add("--host", default="127.0.0.1", help="default 127.0.0.1: this machine alone")
-    add("--port", type=_port, default=7860, help="default 7860")
-    add(
-        "--max-megapixels",
-        type=_megapixels,
-        default=64.0,
-        metavar="N",
-        help="refuse larger photographs; default 64",
+def _define_demo(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_demo, on_interrupt="the page is closed")
+    _add_model(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine only")
+    parser.add_argument("--port", type=_port, default=7860, help="default 7860")
+    _add_limit(parser, "reject larger photographs", 64.0)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    model = "run folder of a trained model, one of its checkpoints, or its SavedModel"
+    _add_path(parser, "--model", model, metavar="RUN", required=True)
+
+
+def _add_path(
+    parser: argparse._ActionsContainer, flag: str, help: str, **options: typing.Any
+) -> None:
+    options = {"metavar": "PLACE", **options}
+    parser.add_argument(flag, type=lambda text: Path(text).expanduser(), help=help, **options)
+
+
+def _add_limit(parser: argparse.ArgumentParser, help: str, default: float | None = None) -> None:
+    help = f"{help}; default 64"
+    parser.add_argument(
+        "--max-megapixels", type=_megapixels, metavar="N", default=default, help=help
     )
-
-
-def _path(text: str) -> Path:
-    return Path(text).expanduser()
 
 
 def _megapixels(text: str) -> float:
@@ -219,7 +167,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _inpaint(arguments: argparse.Namespace) -> int:
-    # Pillow's own limit would forbid what the user allows.
+    # Replaced by --max-megapixels.
     Image.MAX_IMAGE_PIXELS = None
     format = arguments.format and arguments.format.upper()
     settings = Settings(arguments.mask_polarity, arguments.resize_masks, arguments.max_megapixels)
@@ -228,9 +176,11 @@ def _inpaint(arguments: argparse.Namespace) -> int:
     jobs = plan(arguments.images, arguments.masks, arguments.output, format)
     todo = [job for job in jobs if arguments.overwrite or not job.output.is_file()]
     failures = {job.image: job.problem for job in todo if job.problem}
-    ready = [job for job in todo if not job.problem]
-    if ready:
-        failures |= inpaint_files(ready, _load(arguments.model), settings)
+    if ready := [job for job in todo if not job.problem]:
+        inpainter = _load(arguments.model)
+        print(f"weights: {inpainter.origin}", file=sys.stderr)
+        # A call would also warn through Python's warnings.
+        failures |= inpaint_files(ready, lambda *x: inpainter.completed_levels(*x)[-1], settings)
     for image, reason in failures.items():
         print(f"{image}: {reason}", file=sys.stderr)
     print(
@@ -241,8 +191,9 @@ def _inpaint(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from pgi import inference  # As in `_load`.
-    from pgi.export.saved_model import export_saved_model, load_float32
+    from pgi.export.saved_model import export_saved_model  # As in `_load`.
+    from pgi.inference import load_float32
+    from pgi.training.run_folder import Checkpoint
 
     for option, format in (
         ("size", "tflite"),
@@ -252,8 +203,8 @@ def _export(arguments: argparse.Namespace) -> int:
         if getattr(arguments, option) is not None and arguments.format != format:
             flag = option.replace("_", "-")
             raise RuleError(f"--{flag} is for --format={format}, got {arguments.format}")
-    checkpoint = inference.find_checkpoint(arguments.run_folder)
-    name = checkpoint.parent.parent.resolve().name
+    checkpoint = Checkpoint.find(arguments.run_folder)
+    name = checkpoint.run.path.resolve().name
     output = arguments.output or Path("export", name + _SUFFIXES[arguments.format])
     if arguments.format == "saved_model":
         limit = arguments.max_megapixels or 64.0
@@ -262,11 +213,11 @@ def _export(arguments: argparse.Namespace) -> int:
         output.parent.mkdir(parents=True, exist_ok=True)
         agreement = _export_portable(arguments, load_float32(checkpoint).model, output)
         print(
-            f"Held against TensorFlow, values in [-1, 1]: differs by {agreement.largest:.2g}, on "
-            f"average by {agreement.mean:.2g}"
+            "Compared with TensorFlow, values in [-1, 1]: largest difference "
+            f"{agreement.largest:.2g}, mean {agreement.mean:.2g}"
         )
         if agreement.rounding:
-            print(f"(TensorFlow from itself, op by op and as a graph: {agreement.rounding:.2g})")
+            print(f"(between TensorFlow's own eager and graph results: {agreement.rounding:.2g})")
     print(f"{checkpoint.name} of {arguments.run_folder} exported to {output}")
     return 0
 
@@ -284,20 +235,21 @@ def _export_portable(
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from pgi import demo, load  # As in `_load`; a missing Gradio is said before a model is loaded.
+    from pgi import demo  # Before the model is loaded, in case Gradio is missing.
 
     Image.MAX_IMAGE_PIXELS = None  # As in `_inpaint`.
     samples = demo.sample_photographs()
-    page = demo.build(load(arguments.model), samples, arguments.max_megapixels)
+    page = demo.build(_load(arguments.model), samples, arguments.max_megapixels)
     demo.launch(page, arguments.host, arguments.port)
     return 0
 
 
-def _load(run: Path) -> Fill:
-    from pgi import load  # Only now: TensorFlow takes seconds, and nothing above needs it.
+def _load(path: Path) -> Inpainter:
+    from pgi import inference  # Not above: TensorFlow takes seconds, and --help does not need it.
 
-    inpainter = load(run)
-    print(f"weights: {inpainter.origin}", file=sys.stderr)
+    inpainter = inference.load(path)
+    if inpainter.warning:
+        print(f"warning: {inpainter.warning}", file=sys.stderr)
     return inpainter
 
 

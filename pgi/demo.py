@@ -1,10 +1,10 @@
-"""A page on which a hole is painted into a photograph and filled.
+"""A web page on which to paint a hole into a photograph and fill it.
 
-No pixel of the photograph passes through the browser's canvas, which scales, rounds and knows
-neither EXIF nor palettes: the file is kept as it was uploaded, the canvas shows a copy of it, and
-only where something is painted comes back. So a download is what `pgi inpaint` would have written.
+The browser's canvas scales and rounds pixels and loses EXIF and palettes. So it shows a copy of the
+photograph, only the painted area is read from it, and the uploaded file itself is filled: a
+download is the file that `pgi inpaint` would have written.
 
-The page asks no other host for anything, neither in the browser nor in Python.
+The page needs no other host, neither in the browser nor in Python.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import numpy as np
 import skimage
 from PIL import Image
 
-from pgi.errors import PictureError, RuleError
+from pgi.arrays import UInt8Array
+from pgi.errors import PictureError, UserError
 from pgi.files.painting import LevelInpainter, fill_painted
 from pgi.files.pictures import read_picture
 
@@ -32,17 +33,17 @@ except ImportError as error:
         'pip install -c constraints.txt -e ".[demo]"'
     ) from error
 
-# Longest side of what the browser is sent to look at. Files are always of full size.
+# Longest side of pictures that are shown, in pixels. Downloads have the full size.
 _SHOWN = 1024
 _PAINT = "#ff2d95"
-# The editor keeps the width that it finds when the page is not yet laid out: let it be this.
+# The editor keeps the width that it has before the page is laid out, so it is set to this.
 _COLUMN = 560
-# Jobs that wait; who comes later is told to try again.
+# Longest queue; further visitors are asked to try again.
 _WAITING = 16
 _CSS = f"""
 .gradio-container {{ max-width: 1240px !important; margin: auto; }}
 #editor {{ width: min({_COLUMN}px, 100%); }}
-/* Gallery tiles are squares, which would cut off the captions or leave bars beside the pictures. */
+/* Square gallery tiles would cut off the captions or leave bars beside the pictures. */
 #samples .thumbnail-lg {{ aspect-ratio: 1.2; }}
 #levels .thumbnail-lg {{ aspect-ratio: auto; }}
 #levels .grid-wrap, #levels .empty {{ min-height: 0; }}
@@ -50,8 +51,8 @@ _CSS = f"""
 
 
 def sample_photographs() -> list[Path]:
-    """Photographs to try the page with: some of those that scikit-image ships."""
-    # Straight from its folder, byte for byte: skimage.data gives arrays, and may go online.
+    """Sample photographs from scikit-image."""
+    # The files themselves: skimage.data returns arrays, and may download.
     folder = Path(skimage.__file__).parent / "data"
     names = ("chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg")
     return [folder / name for name in names if (folder / name).is_file()]
@@ -60,18 +61,17 @@ def sample_photographs() -> list[Path]:
 def build(
     inpainter: LevelInpainter, samples: Sequence[Path], max_megapixels: float = 64.0
 ) -> gr.Blocks:
-    """The page, which is yet to be served by `launch`.
+    """The page, for `launch`.
 
     Args:
         inpainter: fills the holes, one at a time.
         samples: photographs to pick from, PNG, JPEG or WebP files.
-        max_megapixels: larger photographs are refused.
-
-    Source: ours. Departs from it: nothing.
+        max_megapixels: larger photographs are rejected.
     """
     actions = _Actions(inpainter, samples, max_megapixels)
-    # Gradio's copies of what was uploaded and what was made are deleted after a day.
-    with gr.Blocks(analytics_enabled=False, title="pgi", delete_cache=(3600, 86400)) as page:
+    # Gradio's copies of uploads and results are deleted after a day.
+    page = gr.Blocks(analytics_enabled=False, title="pgi", delete_cache=(3600, 86400))
+    with page:
         gr.Markdown(
             "# Fill a hole in a photograph\n"
             "Upload or pick a photograph, paint over what is to be replaced, press **Fill**."
@@ -137,14 +137,14 @@ def build(
 
         outputs = [slider, download, pyramid]
         picker.select(actions.pick, None, photograph, show_progress="hidden")
-        # Emptied first: after an error no other photograph's picture or result may stand there.
+        # Emptied first, so that an error does not leave another photograph's result.
         photograph.change(
             lambda: (None, None, gr.DownloadButton(value=None, interactive=False), None),
             None,
             [editor, *outputs],
             show_progress="hidden",
         ).then(actions.show, photograph, editor)
-        # The editor's bin takes the photograph away, too.
+        # The editor's clear button also removes the photograph.
         editor.clear(actions.show, photograph, editor, show_progress="hidden")
         button.click(actions.fill, [photograph, editor], outputs, show_progress_on=slider)
     page.queue(default_concurrency_limit=1, max_size=_WAITING)
@@ -162,10 +162,10 @@ def launch(
 
     Args:
         page: from `build`.
-        host: address to listen on; only this machine by default, "0.0.0.0" is everyone.
+        host: address to listen on; only this machine by default, "0.0.0.0" for all machines.
         port: to listen on.
-        max_upload_megabytes: larger files, of 2**20 bytes a megabyte, are refused; 8 or more, as
-            the editor's pictures of what is painted pass through the same door.
+        max_upload_megabytes: larger files are rejected, with megabytes of 2**20 bytes. At least 8,
+            because the limit also applies to the editor's pictures of the painted area.
         block: whether to return only after an interrupt.
 
     Returns:
@@ -173,10 +173,8 @@ def launch(
 
     Raises:
         OSError: the port is taken.
-
-    Source: ours. Departs from it: nothing.
     """
-    # Fonts of the system: the others' would have to be fetched.
+    # The system's fonts: others would be downloaded.
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
     _, address, _ = page.launch(
         server_name=host,
@@ -198,7 +196,7 @@ def launch(
 
 
 class _Actions:
-    """What the page does; its files lie in a folder that is deleted with it."""
+    """The page's event handlers, with a temporary folder for its files."""
 
     def __init__(
         self, inpainter: LevelInpainter, samples: Sequence[Path], max_megapixels: float
@@ -208,7 +206,7 @@ class _Actions:
         self._folder = tempfile.TemporaryDirectory(prefix="pgi-demo-")
         self._made = Path(self._folder.name) / "made"
         self._made.mkdir()
-        # Gradio hands out no files of other folders.
+        # Gradio only serves files from temporary folders.
         self.samples = [Path(shutil.copy(path, self._folder.name)) for path in samples]
 
     def pick(self, chosen: gr.SelectData) -> str:
@@ -224,15 +222,15 @@ class _Actions:
         return {"background": shown, "layers": [], "composite": None}
 
     def fill(self, path: str | None, painted: dict[str, Any] | None) -> tuple[Any, ...]:
-        """Before and after, the download, and the levels."""
+        """Values of the slider, the download button and the levels."""
         with _messages():
             if path is None:
                 raise PictureError("there is no photograph yet: upload or pick one")
             content, layers = Path(path).read_bytes(), painted["layers"] if painted else []
             filled = fill_painted(self._inpainter, content, layers, self._max_megapixels)
-        for message in filled.warned:
-            gr.Warning(message)
-        for old in self._made.iterdir():  # One at a time, and Gradio has copied the last one.
+        if filled.warning:
+            gr.Warning(filled.warning)
+        for old in self._made.iterdir():  # Requests run one at a time; Gradio has copied the last.
             old.unlink()
         file = self._made / f"{Path(path).stem}_filled.png"
         file.write_bytes(filled.content)
@@ -246,12 +244,12 @@ class _Actions:
 
 @contextmanager
 def _messages() -> Iterator[None]:
-    """Turns what a user can cause into a message on the page."""
+    """Shows errors as messages on the page."""
     try:
         yield
-    except (PictureError, RuleError) as error:
+    except UserError as error:
         raise gr.Error(_sentence(str(error)), print_exception=False) from error
-    except Exception as error:  # A photograph too large for the memory, for one.
+    except Exception as error:  # Such as a photograph that is too large for the memory.
         raise gr.Error(_sentence(f"{type(error).__name__}: {error}")) from error
 
 
@@ -260,15 +258,15 @@ def _sentence(text: str) -> str:
     return f"{line[0].upper()}{line[1:]}."
 
 
-def _fitting(rgb: np.ndarray) -> np.ndarray:
-    """Not larger than what is sent to look at."""
+def _fitting(rgb: UInt8Array) -> UInt8Array:
+    """Reduced to at most `_SHOWN` pixels per side."""
     image = Image.fromarray(rgb)
     image.thumbnail((_SHOWN, _SHOWN))
     return np.asarray(image)
 
 
-def _captioned(levels: Sequence[np.ndarray]) -> list[tuple[np.ndarray, str]]:
-    """The levels as large as the result, with their pixels to be seen, and what they are."""
+def _captioned(levels: Sequence[UInt8Array]) -> list[tuple[UInt8Array, str]]:
+    """The levels in the size of the result, with visible pixels, and their captions."""
     height, width = _fitting(levels[-1]).shape[:2]
     pairs = []
     for number, level in enumerate(levels):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pgi.arrays import BoolArray
 from pgi.errors import RuleError
 
 FUSIONS = (
@@ -52,3 +53,18 @@ def check_fusion(fusion: str, drop_coarse: bool) -> None:
     check_choice("fusion", FUSIONS, fusion)
     if drop_coarse:
         check("fusion", '"image" under drop_coarse', fusion == "image", fusion)
+
+
+def check_known(hole: BoolArray, name: str = "mask") -> None:
+    """Raises a RuleError if a mask is all hole, which leaves nothing to fill it from."""
+    check(
+        name, "less than all hole: it is filled from the known pixels", not hole.all(), "all hole"
+    )
+
+
+def mask_warning(hole: BoolArray, name: str = "mask") -> str | None:
+    """A warning if a mask, bool, is more than 70 % hole and so may be inverted; None otherwise."""
+    share = hole.mean()
+    if share <= 0.7:
+        return None
+    return f"{name} is {share:.0%} hole; is it inverted? White, or True, is the hole"

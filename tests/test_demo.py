@@ -20,7 +20,7 @@ from PIL import Image
 from scipy import ndimage
 
 from pgi.files.pictures import read_picture
-from pgi.inference import Inpainter
+from pgi.inference import PyramidInpainter
 from pgi.training import loop
 from tests.files.picture_files import decoded, encoded
 from tests.tiny_run import CONFIG
@@ -50,8 +50,8 @@ UPLOAD_MEGABYTES = 8
 
 
 @pytest.fixture(scope="module")
-def inpainter() -> Inpainter:
-    return Inpainter(loop.make_model(CONFIG))
+def inpainter() -> PyramidInpainter:
+    return PyramidInpainter(loop.make_model(CONFIG))
 
 
 def test_says_that_gradio_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def opened(browser: Any, address: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def tab(browser: Any, inpainter: Inpainter, python_hosts: list[str]) -> Iterator[Any]:
+def tab(browser: Any, inpainter: PyramidInpainter, python_hosts: list[str]) -> Iterator[Any]:
     with served(inpainter) as address, opened(browser, address) as tab:
         yield tab
 

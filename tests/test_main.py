@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import pgi
+from pgi import inference
 from pgi.__main__ import main
 from pgi.errors import RuleError, RunFolderError
 from tests.files.picture_files import FILL, HOLE, NOISE, OPAQUE, decoded, encoded
@@ -24,9 +25,10 @@ COMMAND = ["inpaint", "--model", "run", "--images", "images", "--masks", "masks"
 
 
 class Model:
-    """Stands for a trained one; says what was loaded and how often it was used."""
+    """In place of a trained one; records what was loaded and how often it was used."""
 
     origin = "run/checkpoints/step-7, moving average"
+    warning = None
 
     def __init__(self):
         self.loaded, self.calls, self.error = [], 0, None
@@ -35,11 +37,11 @@ class Model:
         self.loaded.append(path)
         return self
 
-    def __call__(self, image, mask):
+    def completed_levels(self, image, mask):
         self.calls += 1
         if self.error is not None and self.calls == 2:
             raise self.error
-        return np.where(mask[..., None], FILL, 0).astype(np.uint8)
+        return [np.where(mask[..., None], FILL, 0).astype(np.uint8)]
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def model(tmp_path, monkeypatch) -> Model:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
     model = Model()
-    monkeypatch.setattr(pgi, "load", model.load, raising=False)
+    monkeypatch.setattr(inference, "load", model.load)
     for name in ("a", "b", "c"):
         write(f"images/{name}.png", OPAQUE["RGB"])
         write(f"masks/{name}.png", encoded(Image.fromarray(HOLE)))
@@ -69,6 +71,16 @@ def test_a_folder_is_filled_and_the_program_says_with_which_weights(model, capsy
     for name in ("a", "b", "c"):
         pixels = np.asarray(decoded(Path(f"out/{name}.png").read_bytes()))
         np.testing.assert_array_equal(pixels, np.where(HOLE[..., None], FILL, NOISE))
+
+
+def test_warnings_of_model_and_mask_are_one_line_each(model, capsys, recwarn):
+    model.warning = "level 1 is not trained yet"
+    write("masks/b.png", encoded(Image.fromarray(np.arange(HOLE.size).reshape(HOLE.shape) > 9)))
+    assert main(COMMAND) == 0
+    lines = [x for x in capsys.readouterr().err.splitlines() if "warn" in x]
+    assert lines[0] == "warning: level 1 is not trained yet"
+    assert len(lines) == 2 and "images/b.png: mask is 99% hole" in lines[1]
+    assert not [x for x in recwarn if x.category is UserWarning]
 
 
 def test_what_exists_is_skipped_unless_it_is_to_be_overwritten(model, capsys):
@@ -140,7 +152,7 @@ def test_the_users_limit_holds_and_not_pillows(model, monkeypatch):
     "error",
     [
         RuleError("run must be one, got run"),
-        RunFolderError("run is no run folder: x"),
+        RunFolderError("run is not a run folder: x"),
         ImportError("OpenCV cannot be loaded"),
         OSError("run/checkpoints cannot be read"),
     ],
@@ -149,7 +161,7 @@ def test_a_model_that_cannot_be_loaded_is_one_line(model, monkeypatch, capsys, e
     def load(path):
         raise error
 
-    monkeypatch.setattr(pgi, "load", load)
+    monkeypatch.setattr(inference, "load", load)
     assert main(COMMAND) == 2
     assert capsys.readouterr().err == f"pgi inpaint: error: {error}\n"
     assert not Path("out").exists()
@@ -309,7 +321,7 @@ def test_an_export_is_named_after_its_run(exporters, capsys, options, call):
     where = "export/tiny/3" if call[0] == "saved_model" else str(call[1])
     shown = capsys.readouterr().out
     assert shown.endswith(f"step-2 of runs/tiny exported to {where}\n")
-    assert ("differs by 0.0003, on average by 2e-06" in shown) == (call[0] != "saved_model")
+    assert ("difference 0.0003, mean 2e-06" in shown) == (call[0] != "saved_model")
 
 
 def test_what_cannot_be_exported_is_one_line(exporters, capsys):

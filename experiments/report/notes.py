@@ -9,6 +9,7 @@ import pandas as pd
 
 from experiments.report.cells import STARRED, escape, table
 from pgi.evaluation.results import Evaluation, Results
+from pgi.training.run_folder import step_of
 
 # As in docs/EVALUATION.md.
 _PROTOCOLS = {
@@ -109,7 +110,7 @@ def _adversarial_weight(config: Mapping[str, Any], checkpoint: str | None) -> st
     """The weight of the adversarial loss at a checkpoint's step; empty if it is not known."""
     if not {"loss", "train"} <= set(config) or not checkpoint:
         return ""
-    loss, step = config["loss"], int(checkpoint.rpartition("-")[2])
+    loss, step = config["loss"], step_of(checkpoint) or 0
     # Results of earlier versions have the warm-up in steps.
     steps = loss.get("adversarial_warmup", 0.0) * config["train"]["steps"]
     steps = loss.get("adversarial_warmup_steps", steps)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import abc
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from pgi.config import to_dict
 from pgi.errors import RuleError, RunFolderError
-from pgi.inference import load
+from pgi.inference import load_checkpoint
 from pgi.opencv import cv2
 from pgi.rules import check
 from pgi.training.reading import read_image
@@ -106,18 +106,19 @@ class Trained(Method):
         checkpoint = run.newest_checkpoint()
         if checkpoint is None:
             raise RunFolderError(f"{folder} holds no checkpoint yet")
-        files = sorted(run.checkpoints.glob(f"{Path(checkpoint).name}.*"))
-        self.run |= {"checkpoint": Path(checkpoint).name, "sha256": sha256_of(files)}
-        self._inpainter = load(checkpoint)
+        self.run |= {"checkpoint": checkpoint.name, "sha256": checkpoint.sha256}
+        self._inpainter = load_checkpoint(checkpoint)
+        if self._inpainter.warning:
+            warnings.warn(self._inpainter.warning, stacklevel=2)
 
     def fill(self, case: Case) -> np.ndarray:
         return self._inpainter(case.image, case.hole)
 
     def levels(self, case: Case) -> list[np.ndarray]:
-        return [x.completed for x in self._inpainter.every_level(case.image, case.hole)]
+        return self._inpainter.completed_levels(case.image, case.hole)
 
     def raw(self, case: Case) -> np.ndarray:
-        return self._inpainter.every_level(case.image, case.hole)[-1].refined
+        return self._inpainter.raw(case.image, case.hole)
 
 
 class _OpenCV(Method):
@@ -185,11 +186,3 @@ def classical() -> list[Method]:
         _OpenCV("navier_stokes", "Navier-Stokes", cv2.INPAINT_NS),
         _MeanColour("mean_colour", "mean colour"),
     ]
-
-
-def sha256_of(files: Sequence[Path]) -> str:
-    """Of the files' names and contents, in their order."""
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.name.encode(errors="surrogateescape") + path.read_bytes())
-    return digest.hexdigest()

@@ -1,24 +1,25 @@
-"""A pyramid as an ONNX graph of any image size, kept only if ONNX Runtime gives the same pixels.
+"""Export to ONNX, for any image size.
 
-tf2onnx may drop or mistranslate ops without an error, so every graph is run before it is kept.
+tf2onnx may drop or mistranslate ops without an error, so ONNX Runtime runs every graph before it is
+written.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from pgi.arrays import AnyArray, UInt8Array
 from pgi.atomic import write_atomically
 from pgi.errors import ExportError
 from pgi.export.portable import (
     Agreement,
+    Run,
     explained,
-    in_float32,
     portable_function,
     quiet,
     require_agreement,
@@ -34,34 +35,31 @@ def export_onnx(model: PyramidGenerator, path: str | Path) -> Agreement:
 
     Inputs `image`, uint8 `[1, height, width, 3]`, RGB, and `mask`, uint8 `[1, height, width, 1]`,
     above 127 = hole; outputs `completed`, float32, and `result`, uint8, see `portable_function`.
-    Height and width are free. It computes the whole image, in float32, and streams attention in
-    bounded memory. ONNX Runtime is held against TensorFlow at two sizes, the training size and an
-    odd one, before the file is written.
+    Height and width are free. It computes the whole image, with attention in tiles of bounded
+    memory. ONNX Runtime's results are compared with TensorFlow's at the training size and at an odd
+    size before the file is written.
 
     Args:
-        model: built.
-        path: of the file; one that is there is replaced, if all goes well.
+        model: built, with layers that compute in float32.
+        path: of the file; an existing one is replaced after success.
 
     Raises:
-        ExportError: a package is missing, the conversion fails, or its graph is invalid or gives
-            other pixels. No file is written, and one that was there stays.
-
-    Source: ours. Departs from it: nothing.
+        ExportError: a package is missing, the conversion fails, or its graph is invalid or has
+            other results. Nothing is written.
     """
     _require_packages()
     path = require_file(path)
     side = model.levels[-1]
-    with in_float32(model):
-        function = portable_function(model)
-        with quiet(), explained("tf2onnx cannot convert this model"):
-            content = _convert(function)
-        with explained("tf2onnx made an invalid graph"):
-            _check(content)
-        with explained("ONNX Runtime cannot load what tf2onnx made"):
-            run = _runner(content)
-        # Both sides odd, not equal, one smaller than what the levels ask for and one larger.
-        sizes = [(side, side), (side // 2 + 1, side + 3)]
-        agreement = require_agreement(run, model, function, sizes, "ONNX Runtime")
+    function = portable_function(model)
+    with quiet(), explained("tf2onnx cannot convert this model"):
+        content = _convert(function)
+    with explained("tf2onnx made an invalid graph"):
+        _check(content)
+    with explained("ONNX Runtime cannot load the converted model"):
+        run = _runner(content)
+    # The second size has odd and different sides, smaller and larger than the training's.
+    sizes = [(side, side), (side // 2 + 1, side + 3)]
+    agreement = require_agreement(run, model, function, sizes, "ONNX Runtime")
     write_atomically(path, content)
     return agreement
 
@@ -89,7 +87,8 @@ def _convert(function: tf.types.experimental.GenericFunction) -> bytes:
     for value in (*proto.graph.input, *proto.graph.output):
         for axis, name in ((1, "height"), (2, "width")):
             value.type.tensor_type.shape.dim[axis].dim_param = name
-    return proto.SerializeToString()
+    content: bytes = proto.SerializeToString()
+    return content
 
 
 def _check(content: bytes) -> None:
@@ -98,16 +97,16 @@ def _check(content: bytes) -> None:
     onnx.checker.check_model(content, full_check=True)
 
 
-# tf2onnx rounds quotients of whole numbers towards zero, where TensorFlow rounds down: another
-# result for every negative number, and sizes are rounded up by -(-a // b).
+# tf2onnx rounds integer quotients towards zero, but TensorFlow rounds them down. That matters here,
+# since -(-a // b) rounds sizes up.
 def _floor_mod(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """ONNX's Mod has the divisor's sign, as FloorMod does."""
+    """ONNX's Mod has the sign of the divisor, like FloorMod."""
     del ctx, name, args
     node.type = "Mod"
 
 
 def _floor_div(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """(x - x mod y) / y, which leaves nothing to round."""
+    """(x - x mod y) / y, which is exact."""
     del name, args
     dividend, divisor = node.input
     rest = ctx.make_node("Mod", [dividend, divisor]).output[0]
@@ -116,16 +115,16 @@ def _floor_div(ctx: Any, node: Any, name: str, args: Any) -> None:
     ctx.replace_input(node, dividend, whole, 0)
 
 
-def _runner(content: bytes) -> Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]:
+def _runner(content: bytes) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # What is wrong is raised as well.
+    options.log_severity_level = 4  # Errors are raised as well.
     providers = ["CPUExecutionProvider"]
     session = onnxruntime.InferenceSession(content, options, providers=providers)
     names = ["completed", "result"]
 
-    def run(image: np.ndarray, mask: np.ndarray) -> Mapping[str, np.ndarray]:
+    def run(image: UInt8Array, mask: UInt8Array) -> Mapping[str, AnyArray]:
         return dict(zip(names, session.run(names, {"image": image, "mask": mask})))
 
     return run

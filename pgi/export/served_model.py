@@ -1,4 +1,4 @@
-"""What is served: pixels or files in, their holes filled, the same out."""
+"""The served functions: images with holes, as pixels or as files, to filled images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from pgi.export.served_files import (
+from pgi.export.image_codec import (
     ServedFile,
     decode_image,
     decode_mask,
@@ -14,40 +14,39 @@ from pgi.export.served_files import (
     require,
     rgb_of,
 )
-from pgi.inference import Inpainter
+from pgi.inference.pyramid_inpainter import complete_image
+from pgi.models import PyramidGenerator
 
 _FILES = tf.TensorSpec([None], tf.string)
 
 
 class ServedModel(tf.Module):
-    """An `Inpainter` as two functions of a graph, with the sub-generators' variables alone.
+    """A pyramid's inference as two graph functions, with the variables of the sub-generators.
 
-    Each gives what the inpainter gives, to the bit, and refuses what it refuses; it does not warn.
-    Images of a batch are computed one after another, in the memory that one takes.
+    Both have the results of a `PyramidInpainter`, to the bit, and its errors, but no warnings.
+    Images of a batch are computed one after another, in the memory of one.
 
     * `predict(image, mask)`: uint8 `[N, H, W, 3]` and uint8 `[N, H, W, 1]`, above 127 = hole, to
       `{"image"}`, uint8 `[N, H, W, 3]`.
     * `serving_default(image_bytes, mask_bytes)`: string `[N]`, PNG or JPEG files of any sizes, to
-      `{"image_bytes"}`, string `[N]`, PNG files of the same sizes and channels. Pixels are taken as
-      they are stored: an orientation in EXIF is not applied, to image or mask.
+      `{"image_bytes"}`, string `[N]`, PNG files of the same sizes and channels. An orientation in
+      EXIF is ignored, in images and masks.
 
     Args:
-        inpainter: its model's variables are shared.
-        max_megapixels: larger files are refused.
+        model: built; its variables are shared.
+        max_megapixels: larger files are rejected.
 
     Raises:
-        InvalidArgumentError: in a call, an element breaks a rule; the message names its index, the
-            rule and the value. Nothing is returned for the rest of the batch either.
-
-    Source: ours. Departs from it: nothing.
+        InvalidArgumentError: in a call, an element breaks a rule, so the whole batch fails; the
+            message names the element's index, the rule and the value.
     """
 
-    def __init__(self, inpainter: Inpainter, max_megapixels: float = 64.0) -> None:
+    def __init__(self, model: PyramidGenerator, max_megapixels: float = 64.0) -> None:
         super().__init__()
-        self._variables = inpainter.model.generator_variables
-        # One function for both, so that the graph holds the networks once.
+        self._variables = model.generator_variables
+        # Shared by both functions, so that the graph contains the networks once.
         self._fill_hole = tf.function(
-            inpainter.fill_tensors,
+            lambda image, hole: complete_image(model, image, hole)[-1],
             input_signature=[
                 tf.TensorSpec([None, None, 3], tf.uint8),
                 tf.TensorSpec([None, None], tf.bool),
@@ -108,10 +107,10 @@ class ServedModel(tf.Module):
 
 
 def _hole(grey: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
-    """uint8 `[H, W]` to bool, by the rules of `pgi.images.as_hole` and of `Inpainter`."""
+    """uint8 `[H, W]` to bool, with the checks of `as_hole` and `check_known`."""
     hole = grey > 127
     scale = "of 0 to 255, where above 127 is hole"
-    known = "less than all hole: what is known is filled in from"
+    known = "less than all hole: it is filled from the known pixels"
     with tf.control_dependencies(
         [
             require(name, scale, tf.reduce_max(grey) != 1, "a maximum of 1"),

@@ -7,7 +7,6 @@ stopped run continues with the outputs that are missing.
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from pgi.atomic import write_atomically
 from pgi.errors import PictureError, RuleError
 from pgi.files.jobs import Job
 from pgi.files.pictures import Picture, read_mask, read_picture, resize_mask
+from pgi.rules import mask_warning
 
 # From an image `[H, W, 3]` and its hole `[H, W]`, True = hole, to the filled image `[H, W, 3]`.
 Fill = Callable[[UInt8Array, BoolArray], UInt8Array]
@@ -42,7 +42,7 @@ class Settings:
 
 
 def inpaint_files(jobs: Sequence[Job], inpainter: Fill, settings: Settings) -> dict[Path, str]:
-    """Fills all images, with a progress bar and the inpainter's warnings on stderr.
+    """Fills all images, with a progress bar and warnings on stderr.
 
     Args:
         jobs: without a problem.
@@ -57,7 +57,7 @@ def inpaint_files(jobs: Sequence[Job], inpainter: Fill, settings: Settings) -> d
     interval = 0.1 if sys.stderr.isatty() else 60
     for job in tqdm(jobs, unit="file", mininterval=interval, maxinterval=max(interval, 10)):
         try:
-            for warning in inpaint_file(job, inpainter, settings):
+            if warning := inpaint_file(job, inpainter, settings):
                 tqdm.write(f"warning: {job.image}: {warning}", file=sys.stderr)
         # Of any type, since the network fails too, for example on a picture too large for memory.
         except Exception as error:
@@ -65,11 +65,11 @@ def inpaint_files(jobs: Sequence[Job], inpainter: Fill, settings: Settings) -> d
     return failures
 
 
-def inpaint_file(job: Job, inpainter: Fill, settings: Settings) -> list[str]:
+def inpaint_file(job: Job, inpainter: Fill, settings: Settings) -> str | None:
     """Fills one image.
 
     Returns:
-        What the inpainter warned of.
+        A warning about the mask, if there is one.
 
     Raises:
         PictureError: the image or its mask cannot be used, or the output cannot be written.
@@ -77,22 +77,20 @@ def inpaint_file(job: Job, inpainter: Fill, settings: Settings) -> list[str]:
     """
     content = _read(job.image)
     picture = read_picture(content, settings.max_megapixels)
-    mask, caught = _read_hole(job, picture, settings), []
+    mask = _read_hole(job, picture, settings)
     if mask.all():
         raise PictureError(
             "must have pixels outside the hole to go by, got a mask that covers it all"
             + _polarity_hint(job)
         )
     if mask.any():
-        rgb = picture.rgb  # Out here, lest Pillow's warnings pass for the inpainter's.
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", UserWarning)
-            filled = inpainter(rgb, mask)
+        filled = inpainter(picture.rgb, mask)
         picture = picture.with_hole(filled, mask, opaque=job.mask is None)
     if mask.any() or job.format not in (None, picture.format):
         content = picture.encode(job.format)
     _write(job.output, content)
-    return [str(w.message) + _polarity_hint(job) for w in caught if w.category is UserWarning]
+    warning = mask_warning(mask)
+    return warning + _polarity_hint(job) if warning else None
 
 
 def _read_hole(job: Job, picture: Picture, settings: Settings) -> BoolArray:

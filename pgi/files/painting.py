@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,6 +11,7 @@ import numpy as np
 from pgi.arrays import BoolArray, UInt8Array
 from pgi.errors import PictureError
 from pgi.files.pictures import read_picture, resize_mask
+from pgi.rules import mask_warning
 
 
 class LevelInpainter(Protocol):
@@ -30,14 +30,14 @@ class Filled:
         hole: `[H, W]`, upright.
         before: `[H, W, 3]`, upright, the photograph.
         levels: `[H / 2**k, W / 2**k, 3]`, rounded up, coarsest first; the last is the result.
-        warned: what the inpainter warned of.
+        warning: about the hole; None without one.
     """
 
     content: bytes
     hole: BoolArray
     before: UInt8Array
     levels: list[UInt8Array]
-    warned: list[str]
+    warning: str | None
 
 
 def fill_painted(
@@ -70,8 +70,6 @@ def fill_painted(
     if hole.all():
         raise PictureError("everything is painted: leave something to go by")
     before = picture.rgb
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        levels = inpainter.completed_levels(before, hole)
-    warned = [str(w.message) for w in caught if w.category is UserWarning]
-    return Filled(picture.with_hole(levels[-1], hole).encode("PNG"), hole, before, levels, warned)
+    levels = inpainter.completed_levels(before, hole)
+    content = picture.with_hole(levels[-1], hole).encode("PNG")
+    return Filled(content, hole, before, levels, mask_warning(hole))

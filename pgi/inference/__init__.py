@@ -1,19 +1,15 @@
 """Filling holes with a trained model."""
 
-from pgi.inference.inpainter import (
-    Inpainter,
-    LevelResult,
-    SavedInpainter,
-    find_checkpoint,
-    generators_in,
-    load,
-)
+from pgi.inference.inpainter import Inpainter
+from pgi.inference.loading import load, load_checkpoint, load_float32
+from pgi.inference.pyramid_inpainter import PyramidInpainter
+from pgi.inference.saved_model_inpainter import SavedModelInpainter
 
 __all__ = [
     "Inpainter",
-    "LevelResult",
-    "SavedInpainter",
-    "find_checkpoint",
-    "generators_in",
+    "PyramidInpainter",
+    "SavedModelInpainter",
     "load",
+    "load_checkpoint",
+    "load_float32",
 ]

@@ -1,8 +1,7 @@
-"""Rectangles of an image: where its holes are, and computing there only.
+"""Rectangles around an image's holes, and computing an image rectangle by rectangle.
 
-Only pixels in the hole are returned. A network of convolutions computes them from the pixels within
-its reach, so it can run on rectangles around the holes, each wider than the holes by that reach,
-and give the same pixels as on the whole image.
+A convolutional network computes a pixel from its receptive field, so on a rectangle that is larger
+than the hole by the receptive field's radius it gives the same pixels as on the whole image.
 """
 
 from __future__ import annotations
@@ -13,33 +12,30 @@ import tensorflow as tf
 
 from pgi.layers.region import Region, Size
 
-# Regions start and end on multiples of this many pixels: networks halve the side three times.
+# Regions start and end on multiples of this many pixels, because networks halve a side three times.
 CELL = 8
 
 
 def hole_regions(mask: tf.Tensor, margin: int, max_side: int) -> tf.Tensor:
-    """Disjoint rectangles that hold every hole, chosen to be cheap to compute with a margin.
+    """Disjoint rectangles that together contain every hole.
 
-    Four rounds of straight cuts, along rows and along columns in turn, part holes that are further
-    apart than two margins. Hence no pixel is in two rectangles with their margins, and together
-    they never cost more than the whole image; where holes are everywhere, they are the whole image.
-    Then, to bound the memory, rectangles larger than `max_side` are split, and their parts' margins
-    overlap.
+    Four rounds of straight cuts, alternating between rows and columns, separate holes that are more
+    than two margins apart. So rectangles with their margins do not overlap and never cost more than
+    the whole image. Rectangles larger than `max_side` are then split, to bound the memory; the
+    margins of these parts do overlap.
 
     Args:
         mask: `[1, H, W, 1]`, 1 = hole; H and W multiples of `CELL`.
-        margin: how many pixels more are computed at each side, a multiple of `CELL`.
+        margin: added at each side when computing, in pixels, a multiple of `CELL`.
         max_side: of a rectangle without its margin, in pixels, a multiple of `CELL`.
 
     Returns:
-        `[N, 4]` int32, the parts of a `Region` each, all multiples of `CELL`; N = 0 without a hole.
-
-    Source: ours. Departs from it: nothing.
+        `[N, 4]` int32, each row a `Region`, all multiples of `CELL`; N = 0 without a hole.
     """
     cells = tf.nn.max_pool2d(mask, CELL, CELL, "VALID")[0, :, :, 0] > 0.5
     positions = tf.cast(tf.where(cells), tf.int32)
     groups = tf.zeros_like(positions[:, 0])
-    # Cuts along rows part what columns could not, and the other way round.
+    # A cut along one axis can make further cuts along the other possible.
     for axis in (0, 1, 0, 1):
         groups = _regroup(groups, positions[:, axis], 2 * margin // CELL)
     count = tf.reduce_max(tf.concat([groups + 1, [0]], axis=0))
@@ -50,7 +46,7 @@ def hole_regions(mask: tf.Tensor, margin: int, max_side: int) -> tf.Tensor:
 
 
 def _regroup(groups: tf.Tensor, positions: tf.Tensor, gap: int) -> tf.Tensor:
-    """Gives members of a group new numbers where more than `gap` positions lie between them."""
+    """Splits groups where more than `gap` positions lie between neighbouring members."""
     order = tf.argsort(positions, stable=True)
     order = tf.gather(order, tf.argsort(tf.gather(groups, order), stable=True))
     groups, positions = tf.gather(groups, order), tf.gather(positions, order)
@@ -60,7 +56,7 @@ def _regroup(groups: tf.Tensor, positions: tf.Tensor, gap: int) -> tf.Tensor:
 
 
 def split(regions: tf.Tensor, max_side: int) -> tf.Tensor:
-    """Splits each rectangle evenly into ones that are no larger than `max_side`.
+    """Splits each rectangle evenly into rectangles of at most `max_side`.
 
     Args:
         regions: `[N, 4]` int32, multiples of `CELL`.
@@ -87,11 +83,11 @@ def paint(
     width: Size,
     channels: int,
 ) -> tf.Tensor:
-    """An image that is computed rectangle by rectangle, one at a time, and 0 elsewhere.
+    """An image that is computed in rectangles, one at a time, and 0 elsewhere.
 
     Args:
         regions: `[N, 4]` int32, disjoint.
-        compute: gives a region's pixels, `[1, region.height, region.width, channels]`.
+        compute: returns a region's pixels, `[1, region.height, region.width, channels]`.
         height: of the image.
         width: of the image.
         channels: of the image.
@@ -103,7 +99,7 @@ def paint(
     def put(index: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         region = Region(*tf.unstack(regions[index], num=4))
         bottom, right = region.top + region.height, region.left + region.width
-        # In place: the image is held once.
+        # In place, so that the image is in memory once.
         image = tf.raw_ops.TensorStridedSliceUpdate(
             input=image,
             begin=[0, region.top, region.left, 0],

@@ -1,15 +1,13 @@
-"""A level's result in the hole, without computing what cannot influence it.
+"""The levels' results, computed only where they influence a hole.
 
-Of a sub-generator's result only the hole is kept. The coarse network, the refine network's
-convolution path and its decoder therefore run on rectangles around the holes, wider by their reach;
-the attention's queries are those under the rectangles. Its keys come from everywhere: only the
-encoder of the attention path sees the whole image, one large rectangle after another. So nearly all
-convolutions grow with the hole, attention with the hole times the image, and memory with the image,
-never with its square.
+The coarse network, the refine network's convolution path and its decoder run on rectangles around
+the holes, enlarged by their receptive field. Attention has its queries in these rectangles and its
+keys in the whole image, so only the attention path's encoder sees the whole image, rectangle by
+rectangle. The cost of nearly all convolutions thus grows with the hole, that of attention with the
+hole times the image, and memory with the image.
 
-The result is that of the whole image; only float rounding can differ. The one exception from all
-this is fusion of features, where a level needs the lower one's features far around the hole: there
-the whole image is computed.
+The result equals that of the whole image up to float rounding. With fusion of features a level
+needs the lower level's features far around the hole, so there the whole image is computed.
 """
 
 from __future__ import annotations
@@ -25,57 +23,34 @@ from pgi.models.pyramid import PyramidGenerator
 from pgi.models.refine import RefineNetwork
 from pgi.models.sub_generator import SubGenerator
 
-# Side of the largest rectangle computed at once, in pixels, without its margin. At width 48 a whole
-# image of this size, its attention included, takes 4.7 GB (experiments/results/benchmark.md).
+# Side of the largest rectangle computed at once, in pixels, without its margin. At width 48 an
+# image of this size takes 4.7 GB, attention included (experiments/results/benchmark.md).
 MAX_SIDE = 2048
 
 
-def complete_holes(
+def complete_levels(
     pyramid: PyramidGenerator, image: tf.Tensor, mask: tf.Tensor, max_side: int = MAX_SIDE
-) -> tf.Tensor:
-    """The pyramid's completed image of the highest level, for one image of any fitting size.
+) -> list[tf.Tensor]:
+    """The levels' completed images, for one image of any fitting size.
 
     Args:
         pyramid: built.
-        image: `[1, H, W, 3]` in [-1, 1], whose pixels under the mask change nothing; H and W
+        image: `[1, H, W, 3]` in [-1, 1]; pixels under the mask have no influence. H and W are
             multiples of `8 * 2 ** (levels - 1)`.
         mask: `[1, H, W, 1]`, 1 = hole.
         max_side: of the largest rectangle computed at once, without its margin, in pixels, a
             multiple of 8.
 
     Returns:
-        `[1, H, W, 3]` in [-1, 1].
+        `[1, H / 2**k, W / 2**k, 3]` in [-1, 1], coarsest first.
 
-    Source: section 4 ("any resolution"); the restriction is ours. Departs from it: nothing.
+    Section 4 ("any resolution"). The restriction to holes is ours.
     """
-    # Without fusion the lower levels change nothing above them.
-    count = 1 if pyramid.sub_generators[-1].fusion == "none" else len(pyramid.levels)
-    return _complete_highest(pyramid, image, mask, max_side, count)[-1]
-
-
-def complete_levels(
-    pyramid: PyramidGenerator, image: tf.Tensor, mask: tf.Tensor, max_side: int = MAX_SIDE
-) -> list[tf.Tensor]:
-    """As `complete_holes`, the completed images of all levels.
-
-    Returns:
-        `[1, H / 2**k, W / 2**k, 3]` in [-1, 1], coarsest first; the last, of k = 0, is that of
-        `complete_holes`.
-
-    Source: Figure 2. Departs from it: nothing.
-    """
-    return _complete_highest(pyramid, image, mask, max_side, len(pyramid.levels))
-
-
-def _complete_highest(
-    pyramid: PyramidGenerator, image: tf.Tensor, mask: tf.Tensor, max_side: int, count: int
-) -> list[tf.Tensor]:
-    """The completed images of the highest `count` levels, coarsest first."""
+    images, masks = pyramids(image, mask, len(pyramid.levels))
     if any(level.fusion.startswith("feature") for level in pyramid.sub_generators):
-        return [x.completed for x in pyramid(pyramids(image, mask, len(pyramid.levels)))][-count:]
+        return [output.completed for output in pyramid((images, masks))]
     results: list[tf.Tensor] = []
-    images, masks = pyramids(image, mask, count)
-    for sub_generator, image, mask in zip(pyramid.sub_generators[-count:], images, masks):
+    for sub_generator, image, mask in zip(pyramid.sub_generators, images, masks):
         lower = results[-1] if results and sub_generator.fusion != "none" else None
         results.append(_complete_level(sub_generator, image, mask, lower, max_side))
     return results
@@ -88,7 +63,7 @@ def _complete_level(
     lower: tf.Tensor | None,
     max_side: int,
 ) -> tf.Tensor:
-    """The level's completed image, given that of the level below."""
+    """A level's completed image, given that of the level below."""
     refine = sub_generator.refine
     _, height, width, _ = dimensions(image)
     image = remove_hole(image, mask)

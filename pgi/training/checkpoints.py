@@ -1,7 +1,8 @@
-"""Checkpoints of a run: the latest, milestones that are kept, and the best by validation."""
+"""Saving and restoring checkpoints."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from pathlib import Path
@@ -12,40 +13,76 @@ import tensorflow as tf
 from pgi.config import TrainConfig
 from pgi.errors import RunFolderError
 from pgi.models import PyramidGenerator
-from pgi.training.run_folder import RunFolder
+from pgi.training.run_folder import Checkpoint, RunFolder
 
-# What validation is judged by; lower is better.
+# The metric of the best checkpoint; lower is better.
 BEST_BY = "validation/hole_l1"
+_OLDER = (
+    ". (Checkpoints of earlier versions can be loaded, exported, or given as "
+    "train.initial_weights, but not continued.)"
+)
 
 
 def networks(model: PyramidGenerator) -> tf.train.Checkpoint:
-    """Every network, the moving averages that are kept, and the step."""
+    """All networks, the moving averages if they are kept, and the step."""
     return tf.train.Checkpoint(**_network_parts(model))
 
 
 def everything(model: PyramidGenerator) -> tf.train.Checkpoint:
-    """All that training changes: the networks and both optimisers; the model must be compiled."""
+    """All state of training: the networks and both optimisers. The model must be compiled."""
     return tf.train.Checkpoint(**_network_parts(model), **_optimizer_parts(model))
 
 
 def optimizers(model: PyramidGenerator) -> tf.train.Checkpoint:
-    """Both optimisers; the model must be compiled."""
+    """Both optimisers. The model must be compiled."""
     return tf.train.Checkpoint(**_optimizer_parts(model))
 
 
-def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
-    """Restores everything that a checkpoint object names.
+def restore(objects: tf.train.Checkpoint, checkpoint: Checkpoint, advice: str = _OLDER) -> None:
+    """Restores all of the objects, so that none keeps its initial value.
 
     Raises:
-        RunFolderError: the files lack a part of it, hold another shape, or are damaged.
+        RunFolderError: the checkpoint lacks a part, has another shape, or is damaged.
     """
     try:
-        checkpoint.read(path).assert_existing_objects_matched().expect_partial()
-    except Exception as error:  # TensorFlow raises another kind for every kind of damage.
+        objects.read(str(checkpoint)).assert_existing_objects_matched().expect_partial()
+    except Exception as error:  # TensorFlow has another exception for each kind of damage.
         raise RunFolderError(
-            f"{path} is damaged or does not fit: {error}. (What an earlier version trained can be "
-            "loaded, exported, or given as train.initial_weights, but not continued.)"
+            f"{checkpoint} is damaged or does not fit its run's config: {error}{advice}"
         ) from error
+
+
+def load_model(
+    checkpoint: Checkpoint, discriminators: bool = False
+) -> tuple[PyramidGenerator, bool]:
+    """A run's networks without what only training needs.
+
+    Args:
+        checkpoint: of a run folder.
+        discriminators: whether to load them as well.
+
+    Returns:
+        The built model, and whether its sub-generators hold the moving average, which is used
+        where the run kept one.
+
+    Raises:
+        RunFolderError: the config or the checkpoint cannot be read, or they do not fit.
+    """
+    arguments = dataclasses.asdict(checkpoint.run.read_config().model)
+    if not discriminators:
+        arguments["discriminator_width"] = None
+    model = PyramidGenerator(**arguments)
+    model.build_networks()
+    try:
+        names = {name.partition("/")[0] for name, _ in tf.train.list_variables(str(checkpoint))}
+    except Exception as error:  # As above.
+        raise RunFolderError(f"{checkpoint} is damaged: {error}") from error
+    averaged = "averaged_sub_generators" in names
+    parts = {"averaged_sub_generators" if averaged else "sub_generators": model.sub_generators}
+    if discriminators:
+        parts["discriminators"] = model.discriminators
+    restore(tf.train.Checkpoint(**parts), checkpoint, advice="")
+    return model, averaged
 
 
 def _network_parts(model: PyramidGenerator) -> dict[str, Any]:
@@ -66,12 +103,12 @@ def _optimizer_parts(model: PyramidGenerator) -> dict[str, Any]:
 
 
 class Checkpoints:
-    """Writes a run's checkpoints, and decides which are kept.
+    """Writes a run's checkpoints: the latest, milestones, and the best by validation.
 
     Args:
         run: the run folder.
         model: compiled.
-        train: says how many of the latest are kept, and which milestones.
+        train: sets how many of the latest are kept, and how often one becomes a milestone.
     """
 
     def __init__(self, run: RunFolder, model: PyramidGenerator, train: TrainConfig) -> None:
@@ -91,11 +128,11 @@ class Checkpoints:
         self.last_milestone = max(run.milestone_steps(), default=0)
 
     def save(self, step: int, validation: float | None) -> None:
-        """Saves one, and again where it is a milestone or the best so far.
+        """Saves the latest checkpoint, and a copy if it is a milestone or the best so far.
 
         Args:
-            step: the present one.
-            validation: the present value of `BEST_BY`; None while the highest level is untrained.
+            step: the current step.
+            validation: the current value of `BEST_BY`; None while the highest level is untrained.
         """
         if self._is_milestone(step):
             self.milestones.save(checkpoint_number=step)
@@ -108,6 +145,6 @@ class Checkpoints:
     def _is_milestone(self, step: int) -> bool:
         steps, hours = self.train.milestone_steps, self.train.milestone_hours
         due_by_step = steps and step - self.last_milestone >= steps
-        # The folder is made with the run, and changes with each milestone only.
+        # The folder's time is that of the last milestone, or of the run's beginning.
         due_by_time = hours and time.time() - self.run.milestones.stat().st_mtime >= 3600 * hours
         return bool(due_by_step or due_by_time)

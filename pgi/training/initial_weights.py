@@ -1,8 +1,7 @@
-"""Weights to start a training from: another run's, a DeepFillv2 checkpoint's, the level below's."""
+"""Initial weights from another run, from a DeepFillv2 checkpoint, or from the level below."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,31 +9,30 @@ import tensorflow as tf
 
 from pgi import deepfillv2
 from pgi.errors import RuleError, RunFolderError
-from pgi.inference import find_checkpoint, generators_in
 from pgi.models import PyramidGenerator, SubGenerator
 from pgi.training import checkpoints
-from pgi.training.run_folder import RunFolder
+from pgi.training.run_folder import Checkpoint
 
 _DEEPFILLV2 = "deepfillv2:"
 
 
 def load(model: PyramidGenerator, source: str) -> str:
-    """Gives a model the weights of another training, where there are any for its levels.
+    """Loads the weights of another training into the levels that it has.
 
     Args:
         model: built.
-        source: a run folder, whose newest checkpoint is taken, or one of its checkpoints: levels
-            of the same side in pixels take each other's sub-generator (its moving average, if one
-            was kept) and discriminator. Or "deepfillv2:" and the path of a TensorFlow 1 checkpoint:
-            every level takes the reference's generator, from BGR to RGB, without the dilated layers
-            that the level lacks, and its discriminator, if the checkpoint holds one of that width.
+        source: a run folder (its newest checkpoint) or a checkpoint: a level gets the sub-generator
+            (its moving average if there is one) and the discriminator of the level with the same
+            side in pixels. Or "deepfillv2:" and the path of a TensorFlow 1 checkpoint: every level
+            gets DeepFillv2's generator, converted from BGR to RGB, without dilated layers that
+            the level lacks, and its discriminator if the checkpoint has one of that width.
 
     Returns:
-        What was loaded and what was not, a line for each level.
+        What was loaded and what was not, one line per level.
 
     Raises:
         RunFolderError: there is no such run or checkpoint.
-        RuleError: no level fits, or one that should has weights of another shape.
+        RuleError: no level has the same side, or its weights have another shape.
     """
     if source.startswith(_DEEPFILLV2):
         lines = _load_deepfillv2(model, source[len(_DEEPFILLV2) :])
@@ -46,20 +44,18 @@ def load(model: PyramidGenerator, source: str) -> str:
 
 
 def start_from_below(model: PyramidGenerator, level: int) -> None:
-    """Starts a level with the weights of the level below, and a coarse network that returns 0.
+    """Copies the level below's weights into a level and makes its coarse network return 0.
 
-    Both levels do the same to images of different sizes, so the weights carry over. With a coarse
-    result of 0, the sum of equation 3 is the upsampled result of the level below.
+    With a coarse result of 0, the sum of equation 3 is the upsampled result of the level below.
+    SinGAN also starts each scale from the weights of the previous one.
 
     Args:
         model: built, with fusion "image".
         level: at least 1.
-
-    Source: SinGAN, which starts each scale with the weights of the one before.
     """
     upper = model.sub_generators[level]
     _copy(model.sub_generators[level - 1], upper)
-    assert upper.coarse is not None  # The config's rules.
+    assert upper.coarse is not None  # By the config's rules.
     last = upper.coarse.decoder.conv17
     for variable in (last.kernel, last.bias):
         variable.assign(tf.zeros_like(variable))
@@ -67,7 +63,7 @@ def start_from_below(model: PyramidGenerator, level: int) -> None:
 
 
 def _copy(source: SubGenerator, target: SubGenerator) -> None:
-    """Copies the weights of all layers that both have.
+    """Copies the weights of all layers that both networks have.
 
     Raises:
         ValueError: a layer's weights have another shape.
@@ -78,7 +74,7 @@ def _copy(source: SubGenerator, target: SubGenerator) -> None:
 
 
 def _without(theirs: Iterable[str], ours: Iterable[str]) -> str:
-    """The layers that only one of two sub-generators has, for a report."""
+    """Report of the layers that only one of two sub-generators has."""
     names = [{name.split("/")[1] for name in part} for part in (theirs, ours)]
     left_out, missing = sorted(names[0] - names[1]), sorted(names[1] - names[0])
     text = f"; left out: {', '.join(left_out)}" * bool(left_out)
@@ -86,14 +82,8 @@ def _without(theirs: Iterable[str], ours: Iterable[str]) -> str:
 
 
 def _load_run(model: PyramidGenerator, source: str) -> list[str]:
-    checkpoint = find_checkpoint(source)
-    theirs = PyramidGenerator(
-        **dataclasses.asdict(RunFolder(checkpoint.parent.parent).read_config().model)
-    )
-    theirs.build_networks()
-    kind = generators_in(checkpoint)
-    parts = {kind: theirs.sub_generators, "discriminators": theirs.discriminators}
-    checkpoints.restore(tf.train.Checkpoint(**parts), str(checkpoint))
+    checkpoint = Checkpoint.find(source)
+    theirs, averaged = checkpoints.load_model(checkpoint, discriminators=True)
     if not set(model.levels) & set(theirs.levels):
         raise RuleError(
             f"train.initial_weights must have a level of {list(model.levels)} px, "
@@ -108,14 +98,14 @@ def _load_run(model: PyramidGenerator, source: str) -> list[str]:
         number = theirs.levels.index(side)
         try:
             _copy(theirs.sub_generators[number], model.sub_generators[level])
-            judge = theirs.discriminators[number].get_weights()
-            model.discriminators[level].set_weights(judge)
+            discriminator = theirs.discriminators[number].get_weights()
+            model.discriminators[level].set_weights(discriminator)
         except ValueError as error:
             raise RuleError(
                 f"train.initial_weights must have networks like ours, got {checkpoint}, whose "
                 f"{name} does not fit: {error}"
             ) from error
-        which = "moving average" if kind.startswith("averaged") else "weights"
+        which = "moving average" if averaged else "weights"
         layers = (theirs.sub_generators[number], model.sub_generators[level])
         rest = _without(*map(deepfillv2.generator_variables, layers))
         lines.append(f"{name}: {which} of its sub-generator; discriminator{rest}")
@@ -124,7 +114,7 @@ def _load_run(model: PyramidGenerator, source: str) -> list[str]:
 
 def _load_deepfillv2(model: PyramidGenerator, path: str) -> list[str]:
     if not Path(f"{path}.index").is_file():
-        raise RunFolderError(f"{path} is no TensorFlow checkpoint: {path}.index is missing")
+        raise RunFolderError(f"{path} is not a TensorFlow checkpoint: {path}.index is missing")
     names = dict(tf.train.list_variables(path))
     lines = []
     for level, side in enumerate(model.levels):
@@ -141,6 +131,6 @@ def _load_deepfillv2(model: PyramidGenerator, path: str) -> list[str]:
         fits = all(names.get(name) == list(v.shape) for name, v in wanted.items())
         if fits:
             deepfillv2.assign_discriminator(discriminator, path)
-        judged = "discriminator" if fits else "its discriminator keeps its initial weights"
-        lines.append(f"level {level} ({side} px): generator; {judged}{rest}")
+        judge = "discriminator" if fits else "its discriminator keeps its initial weights"
+        lines.append(f"level {level} ({side} px): generator; {judge}{rest}")
     return lines

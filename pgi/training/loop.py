@@ -35,6 +35,7 @@ def train(
     validation_source: ImageSource,
     workdir: str | Path,
     strategy: tf.distribute.Strategy | None = None,
+    licence: str | None = None,
 ) -> dict[str, float]:
     """Trains until the config's steps or minutes are over; resumes a run that the folder holds.
 
@@ -44,6 +45,7 @@ def train(
         validation_source: photographs held out.
         workdir: the run folder, new or of the same config.
         strategy: the devices; None for `default_strategy`.
+        licence: of the images, for the model card.
 
     Returns:
         The last snapshot's metrics: `step`, `train/...` and `validation/...`.
@@ -66,7 +68,7 @@ def train(
     if config.train.initial_weights and not newest:
         print(initial_weights.load(model, config.train.initial_weights))
     sources = {"train": train_source, "validation": validation_source}
-    run.begin(config, {x: [len(s), s.identity()] for x, s in sources.items()})
+    run.begin(config, {x: [len(s), s.identity()] for x, s in sources.items()}, licence)
     if newest:
         checkpoints.restore(checkpoints.networks(model), newest)
     run.forget_after(model.step)

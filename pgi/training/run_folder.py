@@ -1,21 +1,23 @@
-"""A run's folder: what was asked for, how far it got, what it looked like.
+"""The folder of a training run, and its checkpoints.
 
-    config.json      resolved config, git commit, versions
-    checkpoints/     the latest ones, and which is the newest
-    milestones/      those that are kept for good
-    best/            the one with the lowest hole L1 in validation
-    metrics.jsonl    one line a snapshot
+    config.json      config, images, git commit, package versions
+    checkpoints/     the latest checkpoints, and TensorFlow's note of the newest
+    milestones/      checkpoints that are never deleted
+    best/            the checkpoint with the lowest hole L1 in validation
+    metrics.jsonl    one line per snapshot
     events/          the same for TensorBoard
-    samples/         the newest 50 pictures, one a snapshot, and the milestones'
+    samples/         one picture per snapshot: the newest 50 and the milestones'
     diverged.json    step and reason, if an ablation's variant diverged
 
-A reader never sees a half-written file: each is written beside its place and then renamed.
+JSON files and pictures are written atomically, so that no reader sees half a file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,8 @@ from pgi.config import ExperimentConfig, differences, from_dict, to_dict
 from pgi.errors import RunFolderError
 from pgi.provenance import provenance
 
-# What only says how long a run goes on, what it leaves behind, and how much memory it takes; of
-# what a step computes, it changes at most the rounding.
+# Fields of `train` that a continued run may change: they leave what a step computes as it is, up
+# to rounding.
 _FREE_TO_CHANGE = (
     "steps",
     "minutes",
@@ -36,15 +38,87 @@ _FREE_TO_CHANGE = (
     "attention_megabytes",
 )
 
-# Besides the milestones'.
+# In addition to the milestones'.
 _KEPT_PICTURES = 50
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint of a run.
+
+    Args:
+        prefix: RUN/FOLDER/step-N, the path that its files begin with, as TensorFlow names it.
+    """
+
+    prefix: Path
+
+    @classmethod
+    def find(cls, path: str | Path) -> Checkpoint:
+        """The checkpoint that a path names.
+
+        Args:
+            path: a checkpoint, with or without ".index", or a run folder for its newest one.
+
+        Raises:
+            RunFolderError: there is no run or no checkpoint.
+        """
+        path = Path(path)
+        if path.is_dir():
+            run = RunFolder(path)
+            run.read_config()
+            if newest := run.newest_checkpoint():
+                return newest
+            raise RunFolderError(f"{path} holds no checkpoint yet")
+        prefix = path.with_suffix("") if path.suffix == ".index" else path
+        if not prefix.with_name(f"{prefix.name}.index").is_file():
+            raise RunFolderError(
+                f"{path} is neither a run folder nor a checkpoint nor a SavedModel"
+            )
+        return cls(prefix)
+
+    def __str__(self) -> str:
+        return str(self.prefix)
+
+    @property
+    def name(self) -> str:
+        """Such as "step-5000"."""
+        return self.prefix.name
+
+    @property
+    def step(self) -> int | None:
+        """Steps of training; None if the name does not end with a number."""
+        return step_of(self.name)
+
+    @property
+    def run(self) -> RunFolder:
+        """The run that it belongs to."""
+        return RunFolder(self.prefix.parent.parent)
+
+    @property
+    def files(self) -> list[Path]:
+        """Its index and data files, sorted."""
+        return sorted(self.prefix.parent.glob(f"{self.name}.*"))
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the names and contents of its files."""
+        digest = hashlib.sha256()
+        for path in self.files:
+            digest.update(path.name.encode(errors="surrogateescape") + path.read_bytes())
+        return digest.hexdigest()
+
+
+def step_of(name: str | None) -> int | None:
+    """The step in a checkpoint's name, such as 5000 in "step-5000"; None without one."""
+    number = (name or "").rpartition("-")[2]
+    return int(number) if number.isdecimal() else None
 
 
 class RunFolder:
     """The files of one run.
 
     Args:
-        path: of the folder; made when the run is begun.
+        path: of the folder, which `begin` makes.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -58,30 +132,37 @@ class RunFolder:
         self._divergence = self.path / "diverged.json"
         self._metrics = self.path / "metrics.jsonl"
 
-    def begin(self, config: ExperimentConfig, images: Mapping[str, Any] | None = None) -> None:
-        """Makes the folder, or takes it up again.
+    def begin(
+        self,
+        config: ExperimentConfig,
+        images: Mapping[str, Any] | None = None,
+        licence: str | None = None,
+    ) -> None:
+        """Makes the folder, or prepares it for continuing its run.
 
         Args:
             config: of the run.
-            images: what tells the images that it trains on and validates with from others, as
-                plain values; another order of them would make it another run.
+            images: identifies the training and validation images and their order, in plain
+                values; a run is continued with the same images only.
+            licence: of the images, for the model card.
 
         Raises:
-            RunFolderError: the folder holds a run of another config or other images, or other
-                files.
+            RunFolderError: the folder holds a run with another config or other images, or files
+                of another kind.
         """
         images = dict(images or {})
         if self._config.exists():
             self._refuse_other(config, images)
         elif self.path.exists() and not self.path.is_dir():
-            raise RunFolderError(f"{self.path} is no folder")
-        # What a kill at this place leaves behind is no other's.
+            raise RunFolderError(f"{self.path} is not a folder")
+        # A run that was killed while config.json was written leaves the temporary file.
         elif self.path.exists() and {p.name for p in self.path.iterdir()} - {".config.json.part"}:
             raise RunFolderError(f"{self.path} holds other files and no run (no config.json)")
         self.path.mkdir(parents=True, exist_ok=True)
         description = {
             "config": to_dict(config),
             "images": images,
+            "licence_of_images": licence,
             **provenance(),
         }
         write_atomically(self._config, json.dumps(description, indent=2).encode() + b"\n")
@@ -89,27 +170,29 @@ class RunFolder:
         self.milestones.mkdir(exist_ok=True)
 
     def read_config(self) -> ExperimentConfig:
-        """The config that the run was last begun with.
+        """The config of the run's last `begin`.
 
         Raises:
-            RunFolderError: there is no readable config.
+            RunFolderError: config.json is missing or invalid.
         """
         description = self.read_description()
         try:
-            return from_dict(_upgraded(description["config"]))
+            config: ExperimentConfig = from_dict(_upgraded(description["config"]))
+            return config
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise RunFolderError(f"{self.path} is no run folder: {error}") from error
+            raise RunFolderError(f"{self.path} is not a run folder: {error}") from error
 
     def read_description(self) -> dict[str, Any]:
-        """All that stands in config.json.
+        """The contents of config.json.
 
         Raises:
-            RunFolderError: there is no readable one.
+            RunFolderError: config.json is missing or invalid.
         """
         try:
-            return json.loads(self._config.read_bytes())
+            description: dict[str, Any] = json.loads(self._config.read_bytes())
+            return description
         except (OSError, ValueError) as error:
-            raise RunFolderError(f"{self.path} is no run folder: {error}") from error
+            raise RunFolderError(f"{self.path} is not a run folder: {error}") from error
 
     def _refuse_other(self, config: ExperimentConfig, images: dict[str, Any]) -> None:
         theirs, ours = to_dict(self.read_config()), to_dict(config)
@@ -121,23 +204,26 @@ class RunFolder:
         different = differences(theirs, ours)
         if different:
             raise RunFolderError(
-                f"{self.path} holds another run (its own values first):\n  "
+                f"{self.path} holds another run (its values first):\n  "
                 + "\n  ".join(different)
-                + "\nGive what is the run's own to continue it, or another folder: --workdir=... "
+                + "\nUse the run's values to continue it, or choose another folder: --workdir=... "
                 "(make train ARGS=--workdir=...)"
             )
 
     def record_divergence(self, step: int, reason: str) -> None:
-        """Keeps that the training diverged after a step, and how."""
+        """Records that the training diverged, after which step and why."""
         content = json.dumps({"step": step, "reason": reason}, indent=2)
         write_atomically(self._divergence, content.encode() + b"\n")
 
     def read_divergence(self) -> dict[str, Any] | None:
-        """The step and the reason that were recorded, if any."""
-        return json.loads(self._divergence.read_bytes()) if self._divergence.exists() else None
+        """The recorded step and reason; None if the training did not diverge."""
+        if not self._divergence.exists():
+            return None
+        divergence: dict[str, Any] = json.loads(self._divergence.read_bytes())
+        return divergence
 
     def forget_divergence(self) -> None:
-        """Takes the record away: the run is tried again."""
+        """Deletes the record of a divergence."""
         self._divergence.unlink(missing_ok=True)
 
     def append_metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -147,41 +233,41 @@ class RunFolder:
             file.write(line + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All whole lines, oldest first."""
+        """All complete lines, oldest first."""
         if not self._metrics.exists():
             return []
         lines = []
         for line in self._metrics.read_text(encoding="utf-8").splitlines():
             try:
                 lines.append(json.loads(line))
-            except ValueError:  # The line that a killed run was writing.
+            except ValueError:  # A run was killed while writing this line.
                 break
         return lines
 
     def forget_after(self, step: int) -> None:
-        """Drops metrics and pictures of steps that a continued run will take again."""
+        """Deletes metrics and pictures of later steps, which a continued run repeats."""
         kept = [json.dumps(line) for line in self.read_metrics() if line["step"] <= step]
         write_atomically(self._metrics, "".join(line + "\n" for line in kept).encode())
         for taken, picture in self._pictures():
             if taken > step:
                 picture.unlink()
 
-    def newest_checkpoint(self) -> str | None:
-        """The latest checkpoint, as TensorFlow names it; None if there is none yet."""
-        import tensorflow as tf  # As in provenance.
+    def newest_checkpoint(self) -> Checkpoint | None:
+        """The latest checkpoint, by TensorFlow's own note; None if there is none yet."""
+        import tensorflow as tf  # Not above: it takes seconds, and reports need none of it.
 
-        return tf.train.latest_checkpoint(str(self.checkpoints))
+        prefix = tf.train.latest_checkpoint(str(self.checkpoints))
+        return Checkpoint(Path(prefix)) if prefix else None
 
     def milestone_steps(self) -> list[int]:
-        """The steps whose checkpoints are kept for good, in ascending order."""
-        files = self.milestones.glob("step-*.index")
-        return sorted(int(path.stem.partition("-")[2]) for path in files)
+        """The milestones' steps, in ascending order."""
+        return sorted(step_of(path.stem) or 0 for path in self.milestones.glob("step-*.index"))
 
     def write_picture(self, step: int, content: bytes, suffix: str) -> None:
-        """Writes a sample picture; drops old ones, but for the newest 50 and the milestones'.
+        """Writes a sample picture; keeps the newest 50 and the milestones', deletes the others.
 
         Args:
-            step: when it was made.
+            step: of the snapshot.
             content: of the file.
             suffix: ".png" or ".jpg".
         """
@@ -192,30 +278,30 @@ class RunFolder:
                 path.unlink()
 
     def picture(self, step: int) -> Path | None:
-        """The sample picture of a step, if there is one."""
+        """The sample picture of a step; None if there is none."""
         return dict(self._pictures()).get(step)
 
     def _pictures(self) -> list[tuple[int, Path]]:
-        """Steps and their sample pictures, in the order of the steps."""
+        """Steps and their sample pictures, in ascending order."""
         pictures = (p for p in self.samples.glob("step_*") if p.suffix in (".png", ".jpg"))
         return sorted((int(path.stem.partition("_")[2]), path) for path in pictures)
 
 
 def _upgraded(config: dict[str, Any]) -> dict[str, Any]:
-    """A config as earlier versions wrote it, with the fields of this one."""
+    """A config of this or an earlier version, with this version's fields."""
     loss, train = dict(config.get("loss", {})), dict(config.get("train", {}))
     if "adversarial_warmup_steps" in loss:
         share = loss.pop("adversarial_warmup_steps") / train["steps"]
         loss["adversarial_warmup"] = min(share, 1.0)
-    train.setdefault("epsilon", 1e-7)  # Keras's own.
-    # Then, the average replaced the weights: there is none beside them.
+    train.setdefault("epsilon", 1e-7)  # Keras's default.
+    # In that version the average replaced the weights; it was not kept separately.
     if train.pop("ema_overwrite_frequency", None) is not None:
         train["ema_momentum"] = 0.0
     return {**config, "loss": loss, "train": train}
 
 
 def _follows_steps(config: ExperimentConfig) -> bool:
-    """Whether what a step computes depends on how many there will be."""
+    """Whether what a step computes depends on the total number of steps."""
     train = config.train
     return (
         train.schedule != "joint"

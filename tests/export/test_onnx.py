@@ -15,7 +15,7 @@ from pgi.errors import ExportError
 from pgi.export import onnx as exporting
 from pgi.export.onnx import export_onnx
 from pgi.export.portable import portable_function
-from pgi.inference import Inpainter
+from pgi.inference import PyramidInpainter
 from pgi.models import PyramidGenerator
 from pgi.training import loop
 from tests.tiny_run import CONFIG
@@ -62,8 +62,8 @@ def fill(file: Path) -> Fill:
 
 
 @pytest.fixture(scope="module")
-def inpainter(model: PyramidGenerator) -> Inpainter:
-    return Inpainter(model)
+def inpainter(model: PyramidGenerator) -> PyramidInpainter:
+    return PyramidInpainter(model)
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +73,12 @@ def function(model: PyramidGenerator) -> tf.types.experimental.GenericFunction:
 
 @pytest.fixture
 def converted(
-    inpainter: Inpainter,
+    inpainter: PyramidInpainter,
     function: tf.types.experimental.GenericFunction,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[bytes], None]:
     """Puts what tf2onnx is to have made in the place of another conversion of many seconds."""
-    monkeypatch.setattr("pgi.export.portable.Inpainter", lambda model: inpainter)
+    monkeypatch.setattr("pgi.export.portable.PyramidInpainter", lambda model: inpainter)
     monkeypatch.setattr(exporting, "portable_function", lambda model: function)
     return lambda content: monkeypatch.setattr(exporting, "_convert", lambda function: content)
 
@@ -96,7 +96,7 @@ def example(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     ("height", "width"), [(48, 64), (2, 1), (1, 2), (5, 3), (33, 65), (16, 17), (96, 80)]
 )
 def test_any_size_gives_what_the_inpainter_gives(
-    inpainter: Inpainter,
+    inpainter: PyramidInpainter,
     function: tf.types.experimental.GenericFunction,
     fill: Fill,
     height: int,
@@ -236,5 +236,5 @@ def test_a_folder_in_the_files_place_is_refused_at_once(
 ) -> None:
     with pytest.raises(ExportError, match="is a folder"):
         export_onnx(model, tmp_path)
-    with pytest.raises(ExportError, match="is no folder to write it into"):
+    with pytest.raises(ExportError, match="is not a folder to write it into"):
         export_onnx(model, tmp_path / "none" / "it")

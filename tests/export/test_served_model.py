@@ -10,19 +10,19 @@ import tensorflow as tf
 from PIL import Image
 
 from pgi.export.served_model import ServedModel
-from pgi.inference import Inpainter
+from pgi.inference import PyramidInpainter
 from pgi.training import loop
 from tests.tiny_run import CONFIG
 
 
 @pytest.fixture(scope="module")
-def inpainter() -> Inpainter:
-    return Inpainter(loop.make_model(CONFIG))
+def inpainter() -> PyramidInpainter:
+    return PyramidInpainter(loop.make_model(CONFIG))
 
 
 @pytest.fixture(scope="module")
 def served(inpainter) -> ServedModel:
-    return ServedModel(inpainter, max_megapixels=0.01)
+    return ServedModel(inpainter.model, max_megapixels=0.01)
 
 
 def pixels(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:

@@ -12,9 +12,8 @@ import tensorflow as tf
 
 from pgi.errors import ExportError, RuleError
 from pgi.export import tflite as exporting
-from pgi.export.portable import in_float32, portable_function
 from pgi.export.tflite import export_tflite, other_ops
-from pgi.inference import Inpainter
+from pgi.inference import PyramidInpainter
 from pgi.models import PyramidGenerator
 from pgi.training import loop
 from tests.tiny_run import CONFIG
@@ -63,7 +62,7 @@ def example() -> tuple[np.ndarray, np.ndarray]:
 def test_it_gives_what_the_inpainter_gives(model: PyramidGenerator, fill: Fill) -> None:
     image, mask = example()
     outputs = fill(image, mask)
-    expected = Inpainter(model)(image, mask)
+    expected = PyramidInpainter(model)(image, mask)
     hole = mask > 127
     assert outputs["result"].dtype == np.uint8 and outputs["completed"].dtype == np.float32
     assert abs(outputs["result"].astype(int) - expected).max() <= 1
@@ -172,22 +171,3 @@ def test_sizes_break_their_rules(
 ) -> None:
     with pytest.raises(RuleError, match="must be"):
         export_tflite(model, tmp_path / "none.tflite", height, width)
-
-
-@pytest.mark.usefixtures("eagerly")
-def test_a_model_of_another_policy_computes_in_float32_meanwhile() -> None:
-    before = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
-        mixed = one_level()
-    finally:
-        tf.keras.mixed_precision.set_global_policy(before)
-    plain = one_level()
-    for ours, theirs in zip(plain.generator_variables, mixed.generator_variables):
-        ours.assign(theirs)
-    image, mask = (x[None] for x in example())
-    inputs = tf.constant(image), tf.constant(mask[..., None])
-    with in_float32(mixed):
-        outputs = [portable_function(model)(*inputs)["completed"] for model in (mixed, plain)]
-    np.testing.assert_array_equal(*outputs)
-    assert mixed.sub_generators[0].refine.decoder.conv17.compute_dtype == "bfloat16"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from PIL import Image
 from pgi.errors import PictureError, RuleError
 from pgi.files.inpaint import Settings, inpaint_file, inpaint_files
 from pgi.files.jobs import Job
+from pgi.rules import mask_warning
 from tests.files.picture_files import (
     ALPHA,
     FILL,
@@ -185,20 +185,17 @@ def test_every_bad_file_is_one_line_and_the_others_are_filled(tmp_path):
     assert [job.output.exists() for job in jobs] == [False] * 5 + [True]
 
 
-def test_the_inpainters_warnings_are_lines_that_name_the_file_and_pillows_are_not(tmp_path, capsys):
+def test_warnings_are_lines_that_name_the_file_and_pillows_are_not_shown(tmp_path, capsys):
     jobs = many(tmp_path, 2)
+    mostly = np.ones_like(HOLE)
+    mostly[: len(HOLE) // 5] = False
+    jobs[0].mask.write_bytes(encoded(Image.fromarray(mostly)))  # They share it.
     palette = decoded(OPAQUE["P"])
     jobs[1].image.write_bytes(encoded(palette, transparency=bytes(range(256))))
-
-    def warning(image, mask):
-        warnings.warn("0.81 of it is hole: polarity may be inverted", stacklevel=2)
-        warnings.warn("of the stack", DeprecationWarning, stacklevel=2)
-        return fill(image, mask)
-
-    assert not inpaint_files(jobs, warning, Settings())
+    assert not inpaint_files(jobs, fill, Settings())
     lines = [line for line in capsys.readouterr().err.splitlines() if "warn" in line.lower()]
-    message = "0.81 of it is hole: polarity may be inverted (see --mask-polarity)"
-    assert lines == [f"warning: {job.image}: {message}" for job in jobs]
+    warning = mask_warning(mostly)
+    assert lines == [f"warning: {job.image}: {warning} (see --mask-polarity)" for job in jobs]
 
 
 def test_a_log_file_is_not_flooded_with_progress(tmp_path, capsys):

@@ -7,15 +7,17 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
+import pgi
 from pgi import inference
 from pgi.config import ExperimentConfig, ModelConfig, TrainConfig
 from pgi.errors import RunFolderError
 from pgi.training import checkpoints, loop
 from pgi.training.checkpoints import BEST_BY, Checkpoints
-from pgi.training.run_folder import RunFolder
+from pgi.training.run_folder import Checkpoint, RunFolder
 from pgi.training.stages import stages
 from tests.tiny_run import CONFIG, write_run
 
@@ -89,8 +91,8 @@ def test_best_and_milestones_can_be_loaded_like_the_latest_and_say_what_they_are
         run.milestones / "step-2.index": (2, "milestones/step-2"),
     }
     for path, (step, place) in expected.items():
-        loaded = inference.load(path)
-        assert loaded.origin == str(run.path / place)
+        loaded = inference.load_checkpoint(Checkpoint.find(path))
+        assert loaded.origin == str(run.path / place) and loaded.warning is None
         assert loaded.model.sub_generators[0].refine.decoder.conv17.bias.numpy()[0] == step
 
 
@@ -101,37 +103,65 @@ def test_a_run_that_stopped_in_an_early_stage_is_loaded_with_a_warning(tmp_path,
     for step in (5, 6):
         Checkpoints(run, model, train).save(step, None)
     assert not kept(run.best)
-    with pytest.warns(UserWarning, match="step-5: level 1 of the pyramid was not trained yet"):
-        inference.load(run.checkpoints / "step-5")
+    message = "step-5: level 1 of the pyramid is not trained yet"
+    with pytest.warns(UserWarning, match=message):
+        assert message in str(pgi.load(run.checkpoints / "step-5").warning)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        inference.load(run.checkpoints / "step-6")
+        assert pgi.load(run.checkpoints / "step-6").warning is None
+        assert message in str(inference.load(run.checkpoints / "step-5").warning)
 
 
 def test_a_run_of_an_earlier_version_cannot_be_continued_and_is_told_what_can(tmp_path, model):
     old = tf.train.Checkpoint(
         sub_generators=model.sub_generators, discriminators=model.discriminators
     )
-    path = old.write(str(tmp_path / "step-9"))
+    checkpoint = Checkpoint(Path(old.write(str(tmp_path / "step-9"))))
     with pytest.raises(RunFolderError, match="but not continued"):
-        checkpoints.restore(checkpoints.networks(model), path)
+        checkpoints.restore(checkpoints.networks(model), checkpoint)
 
 
 def test_a_checkpoint_of_other_networks_is_refused_by_name(tmp_path):
     write_run(tmp_path / "run")
-    path = RunFolder(tmp_path / "run").newest_checkpoint()
+    checkpoint = RunFolder(tmp_path / "run").newest_checkpoint()
     wider = loop.make_model(
         ExperimentConfig(model=ModelConfig(levels=(8, 16, 32), width=8, discriminator_width=2))
     )
     with pytest.raises(RunFolderError, match="step-2 is damaged or does not fit"):
-        checkpoints.restore(checkpoints.networks(wider), path)
+        checkpoints.restore(checkpoints.networks(wider), checkpoint)
 
 
 def test_a_checkpoint_without_the_moving_average_is_refused_where_one_is_kept(tmp_path):
     write_run(tmp_path / "run")
     averaging = loop.make_model(CONFIG)
     averaging.keep_averages()
-    path = RunFolder(tmp_path / "run").newest_checkpoint()
+    checkpoint = RunFolder(tmp_path / "run").newest_checkpoint()
     with pytest.raises(RunFolderError, match="does not fit"):
-        checkpoints.restore(checkpoints.networks(averaging), path)
-    assert tf.train.latest_checkpoint(str(tmp_path / "run" / "checkpoints")) == path
+        checkpoints.restore(checkpoints.networks(averaging), checkpoint)
+
+
+def test_a_checkpoint_knows_its_run_step_and_files(tmp_path):
+    write_run(tmp_path / "run")
+    newest = RunFolder(tmp_path / "run").newest_checkpoint()
+    assert newest == Checkpoint.find(tmp_path / "run")
+    assert str(newest) == tf.train.latest_checkpoint(str(tmp_path / "run" / "checkpoints"))
+    assert (newest.name, newest.step, newest.run.path) == ("step-2", 2, tmp_path / "run")
+    assert [x.name for x in newest.files] == ["step-2.data-00000-of-00001", "step-2.index"]
+    older = Checkpoint.find(tmp_path / "run" / "checkpoints" / "step-1.index")
+    assert older == Checkpoint.find(tmp_path / "run" / "checkpoints" / "step-1")
+    assert older.step == 1 and older.sha256 != newest.sha256
+    assert Checkpoint(Path("elsewhere/last")).step is None
+
+
+def test_only_weights_that_are_used_are_loaded(tmp_path):
+    write_run(tmp_path / "run")
+    checkpoint = Checkpoint.find(tmp_path / "run")
+    alone, _ = checkpoints.load_model(checkpoint)
+    whole, _ = checkpoints.load_model(checkpoint, discriminators=True)
+    assert not alone.discriminators and len(whole.discriminators) == 2
+    ours, theirs = (x.sub_generators for x in (alone, whole))
+    weights = sum(network.count_params() for network in theirs)
+    assert alone.count_params() == weights + 1  # The step.
+    for one, other in zip(ours, theirs):
+        for x, y in zip(one.get_weights(), other.get_weights()):
+            np.testing.assert_array_equal(x, y)

@@ -180,13 +180,13 @@ def test_layerwise_a_run_may_still_be_given_more_time(tmp_path, name):
 def test_a_config_that_is_none_is_a_clear_error(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content.encode("latin-1"))
     for function in (RunFolder(tmp_path).read_config, lambda: RunFolder(tmp_path).begin(CONFIG)):
-        with pytest.raises(RunFolderError, match=f"{tmp_path} is no run folder: ."):
+        with pytest.raises(RunFolderError, match=f"{tmp_path} is not a run folder: ."):
             function()
 
 
 def test_a_folder_without_a_config_is_no_run_folder(tmp_path):
     for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(RunFolderError, match=f"{path} is no run folder"):
+        with pytest.raises(RunFolderError, match=f"{path} is not a run folder"):
             RunFolder(path).read_config()
 
 
@@ -339,6 +339,13 @@ def test_a_run_that_was_killed_while_it_was_begun_can_be_begun(tmp_path, monkeyp
             RunFolder(tmp_path / "run").begin(CONFIG)
     RunFolder(tmp_path / "run").begin(CONFIG)
     assert RunFolder(tmp_path / "run").read_config() == CONFIG
+
+
+def test_a_run_is_continued_whether_or_not_its_images_licence_was_recorded(tmp_path):
+    images = {"train": [7, "files a1"], "validation": [2, "files b2"]}
+    for licence in (None, "free", "changed"):
+        RunFolder(tmp_path).begin(CONFIG, images, licence)
+        assert RunFolder(tmp_path).read_description()["licence_of_images"] == licence
 
 
 def test_other_images_are_refused_with_the_difference(tmp_path):

@@ -1,8 +1,7 @@
-"""PNG and JPEG files to pixels and back, in a graph of TensorFlow's own ops.
+"""Decoding and encoding PNG and JPEG files with TensorFlow ops, for served models.
 
-As `pgi.files` does it with Pillow, so far as ops exist for it; and an error names the element of
-the batch and the rule that it breaks. TensorFlow's decoders raise errors of their own, which name
-neither: a dataset that ignores errors catches them.
+Errors name the element of the batch and the rule that it breaks. TensorFlow's decoders raise errors
+that name neither, so they run inside a dataset that ignores errors.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ import tensorflow as tf
 
 from pgi.images import complete
 
-# With the chunk that comes first: the size that is read behind it is then the one that is decoded.
+# With the header of the first chunk, so that the size read after it is the one that is decoded.
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _JPEG = b"\xff\xd8\xff"
 
 
 class ServedFile(NamedTuple):
-    """A file's bytes, and what errors call it.
+    """A file's bytes and its name in errors.
 
     Attributes:
         content: string `[]`.
@@ -32,13 +31,11 @@ class ServedFile(NamedTuple):
 
 
 def require(name: tf.Tensor, rule: str, holds: tf.Tensor, *got: tf.Tensor | str) -> tf.Operation:
-    """Fails a graph with "`name` must be `rule`, got `got`" unless `holds`.
-
-    The error is an `InvalidArgumentError`.
+    """Raises an InvalidArgumentError "`name` must be `rule`, got `got`" unless `holds`.
 
     Args:
         name: string `[]`.
-        rule: what is asked for.
+        rule: what the value must be.
         holds: bool `[]`.
         *got: strings `[]` and numbers `[]`, joined.
     """
@@ -48,12 +45,12 @@ def require(name: tf.Tensor, rule: str, holds: tf.Tensor, *got: tf.Tensor | str)
 
 
 def decode_image(file: ServedFile, max_megapixels: float) -> tf.Tensor:
-    """The pixels of a PNG or JPEG file of 8 bits per channel, as they are stored.
+    """The pixels of a PNG or JPEG file of 8 bits per channel, without applying EXIF.
 
     Args:
-        file: its channels are kept, but for a palette and CMYK, which become RGB (or RGBA). A
-            single transparent colour of RGB or grey counts as opaque.
-        max_megapixels: larger ones are refused by their header.
+        file: its channels are kept, except that palettes and CMYK become RGB (or RGBA). A single
+            transparent colour of RGB or grey becomes opaque.
+        max_megapixels: larger images are rejected by their header.
 
     Returns:
         uint8 `[H, W, C]`, C of 1 (grey), 2 (grey and alpha), 3 or 4.
@@ -62,25 +59,25 @@ def decode_image(file: ServedFile, max_megapixels: float) -> tf.Tensor:
 
 
 def decode_mask(file: ServedFile, max_megapixels: float) -> tf.Tensor:
-    """The same as grey, uint8 `[H, W]`; of 16 bits the higher 8 count, alpha is dropped."""
+    """The same as grey, uint8 `[H, W]`. Of 16 bits the higher 8 are used; alpha is ignored."""
     return tf.squeeze(_decode(file, 1, max_megapixels, most_bits=16), 2)
 
 
 def rgb_of(pixels: tf.Tensor) -> tf.Tensor:
-    """uint8 `[H, W, C]` to what the network sees of it, `[H, W, 3]`."""
+    """uint8 `[H, W, C]` from `decode_image` to RGB, `[H, W, 3]`."""
     grey = tf.shape(pixels)[2] < 3
     rgb = tf.cond(grey, lambda: tf.tile(pixels[..., :1], [1, 1, 3]), lambda: pixels[..., :3])
     return tf.ensure_shape(rgb, [None, None, 3])
 
 
 def encode_filled(pixels: tf.Tensor, filled: tf.Tensor, hole: tf.Tensor) -> tf.Tensor:
-    """The file's pixels with its hole filled, as PNG of the same channels.
+    """The image with its hole filled, as a PNG file with the same channels.
 
-    Alpha is kept. What is grey, or is grey wherever it is known, stays grey.
+    Alpha is kept. If all known pixels are grey, so is the result.
 
     Args:
         pixels: from `decode_image`.
-        filled: uint8 `[H, W, 3]`; only its hole is used.
+        filled: uint8 `[H, W, 3]`; used in the hole only.
         hole: bool `[H, W]`.
 
     Returns:
@@ -129,7 +126,7 @@ def _decode(file: ServedFile, channels: int, max_megapixels: float, most_bits: i
         return tf.cond(
             png,
             lambda: tf.io.decode_png(content, channels),
-            # The default is a faster transform, whose values are not those of other decoders.
+            # The default is faster, but differs from other decoders.
             lambda: tf.io.decode_jpeg(content, channels, dct_method="INTEGER_ACCURATE"),
         )
 
@@ -141,7 +138,7 @@ def _decode(file: ServedFile, channels: int, max_megapixels: float, most_bits: i
 
 
 def _begins_with(content: tf.Tensor, magic: bytes) -> tf.Tensor:
-    # Of a string that is too short, `substr` gives what there is.
+    # `substr` of a shorter string is that string.
     return tf.strings.substr(content, 0, len(magic)) == magic
 
 
@@ -162,7 +159,7 @@ def _header(content: tf.Tensor, png: tf.Tensor) -> tf.Tensor:
 def _unless_damaged(
     read: Callable[[tf.Tensor], tf.Tensor], content: tf.Tensor, otherwise: tf.Tensor
 ) -> tf.Tensor:
-    """What is read from the content, or `otherwise` where that raises an error."""
+    """The result of `read`, or `otherwise` if it raises an error."""
     results = tf.data.Dataset.from_tensors(content).map(read).ignore_errors(log_warning=False)
     shape = tf.TensorShape([None] * otherwise.shape.rank)
     otherwise = tf.raw_ops.PlaceholderWithDefault(input=otherwise, shape=shape)

@@ -1,0 +1,18 @@
+"""Licences of the datasets' images, for the cards of models that are trained on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_UNKNOWN = "Unknown to this program. Find out your images' licence before you pass this model on."
+
+
+def licence(dataset: str) -> str:
+    """The licence of a dataset's images, as Markdown.
+
+    Args:
+        dataset: as in `pgi.config.DataConfig`.
+    """
+    name = dataset.removeprefix("tfds:").partition("/")[0]
+    file = Path(__file__).parent / name / "LICENCE_OF_IMAGES.md"
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else _UNKNOWN

@@ -1,0 +1,69 @@
+"""Trained models by their path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tensorflow import keras
+
+from pgi.inference.inpainter import Inpainter
+from pgi.inference.pyramid_inpainter import PyramidInpainter
+from pgi.inference.saved_model_inpainter import SavedModelInpainter
+from pgi.training.checkpoints import load_model
+from pgi.training.run_folder import Checkpoint
+from pgi.training.stages import stages
+
+
+def load(path: str | Path) -> Inpainter:
+    """A trained model, ready to fill holes.
+
+    Args:
+        path: a run folder, for its newest checkpoint; a checkpoint, such as
+            `runs/places2/best/step-5000`; a SavedModel that `pgi export` wrote; or the folder of
+            its versions, for the newest one.
+
+    Raises:
+        RunFolderError: there is no run or no checkpoint, or it cannot be loaded.
+    """
+    path = Path(path)
+    numbered = (x for x in path.glob("*") if x.name.isdecimal())
+    for folder in (path, *sorted(numbered, key=lambda x: int(x.name), reverse=True)):
+        if (folder / "saved_model.pb").is_file():
+            return SavedModelInpainter(folder)
+    return load_checkpoint(Checkpoint.find(path))
+
+
+def load_checkpoint(checkpoint: Checkpoint) -> PyramidInpainter:
+    """A checkpoint's model, with the moving average of its weights where there is one.
+
+    The inpainter warns if training has not reached the highest level yet.
+
+    Raises:
+        RunFolderError: the checkpoint is damaged or does not fit its run's config.
+    """
+    model, averaged = load_model(checkpoint)
+    origin = f"{checkpoint}, moving average" if averaged else str(checkpoint)
+    untrained = _untrained_levels(checkpoint)
+    warning = (
+        f"{origin}: level {', '.join(map(str, untrained))} of the pyramid is not trained yet, so "
+        "its result is noise; continue the training"
+    )
+    return PyramidInpainter(model, origin, warning if untrained else None)
+
+
+def load_float32(checkpoint: Checkpoint) -> PyramidInpainter:
+    """As `load_checkpoint`, with layers that compute in float32 under any Keras policy."""
+    policy = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("float32")
+    try:
+        return load_checkpoint(checkpoint)
+    finally:
+        keras.mixed_precision.set_global_policy(policy)
+
+
+def _untrained_levels(checkpoint: Checkpoint) -> list[int]:
+    config, step = checkpoint.run.read_config(), checkpoint.step
+    if step is None:
+        return []
+    trained = {n for stage in stages(config) if stage.first_step < step for n in stage.levels}
+    return [level for level in range(len(config.model.levels)) if level not in trained]

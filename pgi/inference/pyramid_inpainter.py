@@ -1,0 +1,117 @@
+"""Filling holes with a pyramid generator."""
+
+from __future__ import annotations
+
+import functools
+
+import tensorflow as tf
+
+from pgi.arrays import AnyArray, UInt8Array
+from pgi.images import complete, pyramids, to_float, to_uint8
+from pgi.inference.inpainter import checked, fill_batch
+from pgi.inference.restricted import complete_levels
+from pgi.models import PyramidGenerator
+
+_SIGNATURE = (tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([None, None], tf.bool))
+
+
+class PyramidInpainter:
+    """An `Inpainter` with a model in memory.
+
+    Images larger than the training size run through the same levels at their own size, in memory
+    that grows with their pixels (see `pgi.inference.restricted`). Sizes that the levels cannot
+    halve are extended at the bottom and right by mirroring.
+
+    Args:
+        model: built.
+        origin: see `Inpainter`.
+        warning: see `Inpainter`.
+
+    Section 4 ("any resolution"). The mirroring is ours.
+    """
+
+    def __init__(
+        self, model: PyramidGenerator, origin: str = "", warning: str | None = None
+    ) -> None:
+        self.model, self.origin, self.warning = model, origin, warning
+        # Nothing in them needs AutoGraph, which would double the time of the first call.
+        compiled = functools.partial(tf.function, input_signature=_SIGNATURE, autograph=False)
+        self._complete = compiled(functools.partial(complete_image, model))
+        self._raw = compiled(functools.partial(_raw_image, model))
+
+    def __call__(self, image: UInt8Array, mask: AnyArray) -> UInt8Array:
+        return fill_batch(image, mask, lambda *one: self._complete(*one)[-1].numpy())
+
+    def completed_levels(self, image: UInt8Array, mask: AnyArray) -> list[UInt8Array]:
+        """See `Inpainter`."""
+        return [level.numpy() for level in self._complete(*checked(image, mask))]
+
+    def raw(self, image: UInt8Array, mask: AnyArray) -> UInt8Array:
+        """The highest level's output for one whole image, before known pixels are restored.
+
+        Args:
+            image: uint8 `[H, W, 3]`.
+            mask: as for a call.
+
+        Returns:
+            uint8 `[H, W, 3]`.
+
+        Raises:
+            RuleError: as a call.
+        """
+        raw: UInt8Array = self._raw(*checked(image, mask)).numpy()
+        return raw
+
+
+def complete_image(model: PyramidGenerator, image: tf.Tensor, hole: tf.Tensor) -> list[tf.Tensor]:
+    """`Inpainter.completed_levels` as part of a graph, without checks.
+
+    Args:
+        model: built.
+        image: uint8 `[H, W, 3]`.
+        hole: bool `[H, W]`.
+
+    Returns:
+        uint8 `[H / 2**k, W / 2**k, 3]`, sides rounded up, coarsest first.
+    """
+    levels = []
+    for k, level in enumerate(reversed(complete_levels(model, *mirrored(model, image, hole)))):
+        height, width = (-(-side // 2**k) for side in tf.unstack(tf.shape(hole)))
+        levels.append(to_uint8(level[0, :height, :width]))
+    levels[0] = complete(image, levels[0], tf.cast(hole, tf.float32)[:, :, None])
+    return levels[::-1]
+
+
+def mirrored(
+    model: PyramidGenerator, image: tf.Tensor, hole: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """An image and its hole as a model's inputs, extended to a size that its levels can halve.
+
+    Args:
+        model: sets the multiple.
+        image: uint8 `[H, W, 3]`.
+        hole: bool `[H, W]`.
+
+    Returns:
+        `[1, H', W', 3]` in [-1, 1] and `[1, H', W', 1]`, 1 = hole.
+    """
+    multiple = 8 * 2 ** (len(model.levels) - 1)
+    pixels, mask = to_float(image), tf.cast(hole, tf.float32)
+    for axis in (0, 1):
+        pixels, mask = (_extended(x, axis, multiple) for x in (pixels, mask))
+    return pixels[None], mask[None, :, :, None]
+
+
+def _extended(x: tf.Tensor, axis: int, multiple: int) -> tf.Tensor:
+    """Extended along an axis to the next multiple, by reflection about the last element."""
+    size = tf.shape(x)[axis]
+    index = tf.range(-(-size // multiple) * multiple)
+    period = tf.maximum(2 * (size - 1), 1)
+    index = index % period
+    return tf.gather(x, tf.minimum(index, period - index), axis=axis)
+
+
+def _raw_image(model: PyramidGenerator, image: tf.Tensor, hole: tf.Tensor) -> tf.Tensor:
+    outputs = model(pyramids(*mirrored(model, image, hole), len(model.levels)))
+    height, width = tf.unstack(tf.shape(hole))
+    return to_uint8(outputs[-1].refined[0])[:height, :width]

@@ -1,0 +1,48 @@
+"""Filling holes with a SavedModel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from pgi.arrays import AnyArray, BoolArray, UInt8Array
+from pgi.errors import RunFolderError
+from pgi.inference.inpainter import checked, fill_batch
+
+
+class SavedModelInpainter:
+    """An `Inpainter` with a SavedModel that `pgi export` wrote. It knows no lower levels.
+
+    Args:
+        path: folder that holds saved_model.pb.
+
+    Raises:
+        RunFolderError: the SavedModel is damaged or another program's.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.origin = str(path)
+        self.warning: str | None = None
+        try:
+            # Kept, because the signature alone would lose its variables.
+            self._saved = tf.saved_model.load(str(path))
+            self._predict = self._saved.signatures["predict"]
+        except Exception as error:  # TensorFlow has another exception for each kind of damage.
+            raise RunFolderError(
+                f"{path} is not a SavedModel of pgi, or it is damaged: {error}"
+            ) from error
+
+    def __call__(self, image: UInt8Array, mask: AnyArray) -> UInt8Array:
+        return fill_batch(image, mask, self._fill)
+
+    def completed_levels(self, image: UInt8Array, mask: AnyArray) -> list[UInt8Array]:
+        """The result of a call alone."""
+        return [self._fill(*checked(image, mask))]
+
+    def _fill(self, image: UInt8Array, hole: BoolArray) -> UInt8Array:
+        mask = np.where(hole, np.uint8(255), np.uint8(0))[None, :, :, None]
+        outputs = self._predict(image=tf.constant(image[None]), mask=tf.constant(mask))
+        result: UInt8Array = outputs["image"][0].numpy()
+        return result
