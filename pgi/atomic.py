@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file such that a reader sees the old content or the new, and nothing between."""
+    """Writes a file so that a reader sees either its old or its new content."""
     temporary = path.with_name(f".{path.name}.part")
     try:
         with open(temporary, "wb") as file:
@@ -15,6 +15,6 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:  # An interruption too.
+    except BaseException:  # Also after an interrupt.
         temporary.unlink(missing_ok=True)
         raise

@@ -1,4 +1,7 @@
-"""Weights of the reference DeepFillv2, in: by its variables' names, from arrays or a checkpoint."""
+"""Loading weights of DeepFillv2's published implementation, by the names of its variables.
+
+DeepFillv2: "Free-Form Image Inpainting with Gated Convolution", https://arxiv.org/abs/1806.03589.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,15 @@ import tensorflow as tf
 from absl import logging
 from tensorflow import keras
 
+from pgi.arrays import FloatArray
 from pgi.models.discriminator import Discriminator
 from pgi.models.sub_generator import SubGenerator
 from pgi.rules import check_choice
 
-Variables = Mapping[str, np.ndarray] | str | Path
+# DeepFillv2's name -> array, or the path of a TensorFlow 1 checkpoint.
+Variables = Mapping[str, FloatArray] | str | Path
 
-# The layers that read an image's three colours, and those that write them.
+# Layers with an image's three colours as input, and as output.
 _IMAGE_INPUTS = ("conv1", "xconv1", "pmconv1")
 _IMAGE_OUTPUTS = ("conv17", "allconv17")
 
@@ -24,19 +29,17 @@ _IMAGE_OUTPUTS = ("conv17", "allconv17")
 def assign_generator(
     sub_generator: SubGenerator, variables: Variables, *, channel_order: str = "rgb"
 ) -> None:
-    """Gives a sub-generator the reference's weights.
+    """Loads a generator's weights into a sub-generator.
 
     Args:
-        sub_generator: any width and number of dilated convolutions; built if it is not yet.
-        variables: reference name -> array, or the path of a TF1 checkpoint. Names that the network
-            has no place for are left out, with a warning if they are the generator's.
-        channel_order: "rgb" takes the weights as they are; "bgr" turns weights that were trained on
-            BGR images, as the released checkpoints were, to RGB.
+        sub_generator: of any width and number of dilated convolutions; built here if necessary.
+        variables: see `Variables`. Names of layers that the sub-generator lacks are ignored, with a
+            warning if they are a generator's.
+        channel_order: "rgb", or "bgr" to convert weights that were trained on BGR images, as the
+            published ones were.
 
     Raises:
-        ValueError: a variable is missing or of another shape, or `channel_order` is neither.
-
-    Source: [29]. Departs from it: nothing.
+        ValueError: a variable is missing or has another shape, or `channel_order` is invalid.
     """
     check_choice("channel_order", ("rgb", "bgr"), channel_order)
     targets = generator_variables(sub_generator)
@@ -47,24 +50,22 @@ def assign_generator(
 
 
 def assign_discriminator(discriminator: Discriminator, variables: Variables) -> None:
-    """Gives a discriminator the reference's weights, its power iterations' vectors included.
+    """Loads a discriminator's weights, including the vectors of its power iterations.
 
     Args:
-        discriminator: built if it is not yet.
-        variables: reference name -> array, or the path of a TF1 checkpoint. Names that the network
-            has no place for are left out, with a warning if they are the discriminator's.
+        discriminator: built here if necessary.
+        variables: see `Variables`. Names of layers that the discriminator lacks are ignored, with a
+            warning if they are a discriminator's.
 
     Raises:
-        ValueError: a variable is missing or of another shape.
-
-    Source: [29]. Departs from it: nothing.
+        ValueError: a variable is missing or has another shape.
     """
     targets = discriminator_variables(discriminator)
     _assign(targets, _read(variables, targets, scope="discriminator/"))
 
 
 def generator_variables(sub_generator: SubGenerator) -> dict[str, tf.Variable]:
-    """Reference name -> variable of a sub-generator, which is built if it is not yet."""
+    """DeepFillv2's name -> variable of a sub-generator, which is built here if necessary."""
     if not sub_generator.built:
         sub_generator(tf.zeros([1, 8, 8, 3]), tf.zeros([1, 8, 8, 1]))
     variables = {}
@@ -78,7 +79,7 @@ def generator_variables(sub_generator: SubGenerator) -> dict[str, tf.Variable]:
 
 
 def discriminator_variables(discriminator: Discriminator) -> dict[str, tf.Variable]:
-    """Reference name -> variable of a discriminator, which is built if it is not yet."""
+    """DeepFillv2's name -> variable of a discriminator, which is built here if necessary."""
     if not discriminator.built:
         discriminator(tf.zeros([1, 64, 64, 4]))
     variables = {}
@@ -97,7 +98,7 @@ def _convolutions(network: keras.layers.Layer) -> list[keras.layers.Conv2D]:
 
 def _read(
     variables: Variables, targets: Mapping[str, tf.Variable], scope: str
-) -> dict[str, np.ndarray]:
+) -> dict[str, FloatArray]:
     if isinstance(variables, (str, Path)):
         reader = tf.train.load_checkpoint(str(variables))
         names = set(reader.get_variable_to_shape_map())
@@ -109,11 +110,11 @@ def _read(
         raise ValueError(f"variables must hold every weight, missing: {', '.join(missing)}")
     spare = sorted(name for name in names - set(targets) if name.startswith(scope))
     if spare:
-        logging.warning("left out, the network has no such layer: %s", ", ".join(spare))
+        logging.warning("ignored, the network has no such layer: %s", ", ".join(spare))
     return {name: np.asarray(variables[name]) for name in targets}
 
 
-def _swap_red_and_blue(name: str, array: np.ndarray) -> np.ndarray:
+def _swap_red_and_blue(name: str, array: FloatArray) -> FloatArray:
     layer, kind = name.split("/")[1], name.split("/")[-1]
     if layer in _IMAGE_OUTPUTS:
         return array[..., ::-1]
@@ -122,7 +123,7 @@ def _swap_red_and_blue(name: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _assign(targets: Mapping[str, tf.Variable], arrays: Mapping[str, np.ndarray]) -> None:
+def _assign(targets: Mapping[str, tf.Variable], arrays: Mapping[str, FloatArray]) -> None:
     for name, variable in targets.items():
         if arrays[name].shape != tuple(variable.shape):
             raise ValueError(

@@ -1,10 +1,10 @@
-"""The errors that a user can fix. Programs catch `UserError` and print its message as one line."""
+"""Errors that a user can fix. Programs catch `UserError` and print its message."""
 
 from __future__ import annotations
 
 
 class UserError(ValueError):
-    """Base class: something that the user gave or has is wrong; the message says what and how."""
+    """Base class. The message says what is wrong and how to fix it."""
 
 
 class RuleError(UserError):
@@ -12,32 +12,32 @@ class RuleError(UserError):
 
 
 class RunFolderError(UserError):
-    """The folder is no run folder, belongs to another run, or its checkpoint cannot be read."""
+    """A folder is not a run folder, belongs to another run, or its checkpoint cannot be read."""
 
 
 class NoUsableImageError(UserError):
-    """Nothing to train on; the message names the place and what was found there."""
+    """There is nothing to train on; the message names the place and what was found there."""
 
 
 class PlanError(UserError):
-    """The images, masks and outputs that were named do not fit each other; nothing was begun."""
+    """The given images, masks and outputs do not fit together; nothing was written."""
 
 
 class PictureError(UserError):
-    """A file cannot be filled; the message says why."""
+    """A picture cannot be filled; the message says why."""
 
 
 class ExportError(UserError):
-    """An export cannot be made or failed its check; nothing of it is left behind."""
+    """An export failed, or its results are wrong; nothing of it is left behind."""
 
 
 class NonFiniteLossError(UserError, ArithmeticError):
     """A loss or weight became infinite or not a number; the message names the level and the term.
 
     Args:
-        step: the last step that was taken.
+        step: of the training.
         reason: which loss or weights are not finite.
-        advice: what the user has, and can do.
+        advice: which checkpoint is kept, and what the user can do.
     """
 
     def __init__(self, step: int, reason: str, advice: str) -> None:

@@ -1,4 +1,4 @@
-"""Which code, package versions and machine a result was made with."""
+"""The code, package versions and machine that made a result."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _PACKAGES = (
 
 
 def provenance() -> dict[str, Any]:
-    """With what numbers were made: git commit, "-dirty" if files differ; versions; machine."""
-    import tensorflow as tf  # Takes seconds, which `pgi --help` does not have.
+    """Git commit (with "-dirty" if files differ from it), package versions, and machine."""
+    import tensorflow as tf  # Not above: it takes seconds.
 
     gpus = tf.config.list_physical_devices("GPU")
     names = [tf.config.experimental.get_device_details(x).get("device_name", "GPU") for x in gpus]

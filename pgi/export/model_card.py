@@ -11,7 +11,7 @@ from pgi.evaluation import results
 from pgi.evaluation.intervals import estimate
 from pgi.training.run_folder import Checkpoint
 
-# In steps. The paper's configuration trains for a million.
+# In steps.
 _SHORT = 100_000
 
 
@@ -146,4 +146,4 @@ def _limits(config: ExperimentConfig, step: int | None, max_megapixels: float) -
         "pixels, the time for attention with the hole times the image."
     )
     if step is not None and step < _SHORT:
-        yield f"- It was trained for {step:,} steps only, so expect poor results."
+        yield f"- It was trained for {step:,} steps only; the paper's config has a million."

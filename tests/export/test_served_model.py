@@ -159,7 +159,7 @@ JPEG, LARGE = encoded(pixels(24, 32), "JPEG"), encoded(pixels(200, 300))
             "mask_bytes[1] must be of the image's size, got 31 x 24 where the image has 32 x 24",
         ),
         (IMAGE, encoded(hole(24, 32) // 255), "mask_bytes[1] must be of 0 to 255, where above 127"),
-        (IMAGE, encoded(hole(24, 32) | 255), "mask_bytes[1] must be less than all hole: what is"),
+        (IMAGE, encoded(hole(24, 32) | 255), "mask_bytes[1] must be less than all hole: it is"),
     ],
     ids=[
         "empty",

@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,13 +139,13 @@ def test_other_sizes_are_mirrored_up_to_one(inpainter: PyramidInpainter) -> None
 
 
 def test_another_size_is_not_compiled_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    traced = []
-    complete_levels = pyramid_inpainter.complete_levels
-    monkeypatch.setattr(
-        pyramid_inpainter,
-        "complete_levels",
-        lambda *arguments: traced.append(1) or complete_levels(*arguments),
-    )
+    traced, complete_levels = [], pyramid_inpainter.complete_levels
+
+    def counted(*arguments: Any) -> list[tf.Tensor]:
+        traced.append(arguments)
+        return complete_levels(*arguments)
+
+    monkeypatch.setattr(pyramid_inpainter, "complete_levels", counted)
     inpainter = PyramidInpainter(loop.make_model(CONFIG))
     for size in (20, 30, 40):
         inpainter(*example(size, size))
