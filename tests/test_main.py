@@ -182,6 +182,7 @@ def test_a_model_that_cannot_be_loaded_is_one_line(model, monkeypatch, capsys, e
     ],
 )
 def test_what_cannot_be_meant_is_one_message_and_status_2(model, capsys, arguments, message):
+    status: str | int | None
     try:
         status = main([*COMMAND, *arguments.split()])
     except SystemExit as error:

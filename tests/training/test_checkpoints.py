@@ -123,7 +123,7 @@ def test_a_run_of_an_earlier_version_cannot_be_continued_and_is_told_what_can(tm
 
 def test_a_checkpoint_of_other_networks_is_refused_by_name(tmp_path):
     write_run(tmp_path / "run")
-    checkpoint = RunFolder(tmp_path / "run").newest_checkpoint()
+    checkpoint = Checkpoint.find(tmp_path / "run")
     wider = loop.make_model(
         ExperimentConfig(model=ModelConfig(levels=(8, 16, 32), width=8, discriminator_width=2))
     )
@@ -135,7 +135,7 @@ def test_a_checkpoint_without_the_moving_average_is_refused_where_one_is_kept(tm
     write_run(tmp_path / "run")
     averaging = loop.make_model(CONFIG)
     averaging.keep_averages()
-    checkpoint = RunFolder(tmp_path / "run").newest_checkpoint()
+    checkpoint = Checkpoint.find(tmp_path / "run")
     with pytest.raises(RunFolderError, match="does not fit"):
         checkpoints.restore(checkpoints.networks(averaging), checkpoint)
 
@@ -143,7 +143,7 @@ def test_a_checkpoint_without_the_moving_average_is_refused_where_one_is_kept(tm
 def test_a_checkpoint_knows_its_run_step_and_files(tmp_path):
     write_run(tmp_path / "run")
     newest = RunFolder(tmp_path / "run").newest_checkpoint()
-    assert newest == Checkpoint.find(tmp_path / "run")
+    assert newest is not None and newest == Checkpoint.find(tmp_path / "run")
     assert str(newest) == tf.train.latest_checkpoint(str(tmp_path / "run" / "checkpoints"))
     assert (newest.name, newest.step, newest.run.path) == ("step-2", 2, tmp_path / "run")
     assert [x.name for x in newest.files] == ["step-2.data-00000-of-00001", "step-2.index"]

@@ -18,14 +18,15 @@ import skimage.data
 import tensorflow as tf
 from tensorflow import keras
 
-from pgi import images, inference, masks
+from pgi import images, masks
 from pgi.config import DataConfig, ExperimentConfig, LossConfig, ModelConfig, TrainConfig
 from pgi.errors import NonFiniteLossError, RunFolderError
+from pgi.inference import load_checkpoint
 from pgi.losses import hole_l1
 from pgi.models import Objective, PyramidGenerator
 from pgi.training import callbacks, loop, pipeline
 from pgi.training.reading import FileSource
-from pgi.training.run_folder import RunFolder
+from pgi.training.run_folder import Checkpoint, RunFolder
 
 PHOTOGRAPHS = Path(skimage.data.__file__).parent
 NAMES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
@@ -335,10 +336,10 @@ def test_the_moving_average_is_kept_beside_weights_that_train_as_without_it(tmp_
     # Validation, and whoever loads the run, use the average.
     truth, holes = validation_images(tiny(), sources()[1])
     inputs = images.pyramids(truth, holes[..., None].astype(np.float32), 1)
-    filled = inference.load(averaging).model(inputs)[-1].completed
+    filled = load_checkpoint(Checkpoint.find(averaging)).model(inputs)[-1].completed
     found = np.mean([e[h].mean() for e, h in zip(np.abs(filled - truth), holes)])
     np.testing.assert_allclose(last["validation/hole_l1"], found, rtol=1e-4)
-    plain_model = inference.load(plain).model
+    plain_model = load_checkpoint(Checkpoint.find(plain)).model
     assert np.abs(plain_model(inputs)[-1].completed - filled).max() > 1e-6
 
 

@@ -254,7 +254,9 @@ def test_of_the_pictures_the_newest_50_and_the_milestones_are_kept(tmp_path):
         run.write_picture(step, b"x", ".png")
     kept = sorted(int(path.stem[5:]) for path in run.samples.iterdir())
     assert kept == [20, 30, *range(70, 120)]
-    assert run.picture(20).read_bytes() == bytes([20]) and run.picture(21) is None
+    picture = run.picture(20)
+    assert picture is not None and picture.read_bytes() == bytes([20])
+    assert run.picture(21) is None
     run.forget_after(70)
     assert sorted(int(path.stem[5:]) for path in run.samples.iterdir()) == [20, 30, 70]
 
