@@ -62,7 +62,7 @@ class ExampleSource(ImageSource):
                 f"--dataset_version_dir={folder} --out_file_format=array_record"
             ) from error
         if not len(self):
-            raise NoUsableImageError(f"{self._place} holds no image")
+            raise NoUsableImageError(f"{self._place} has no image")
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -102,9 +102,9 @@ def sources(name: str, as_in_the_paper: bool = False) -> tuple[ExampleSource, Ex
         NoUsableImageError: as `prepare`, or the first hundred images are all unusable.
     """
     builder = prepare(name)
-    ours = builder if isinstance(builder, ImageBuilder) else None
-    splits = ours.PAPER_SPLITS if ours and as_in_the_paper else None
-    keep = ours is not None and ours.KEEP
+    splits, keep = None, False
+    if isinstance(builder, ImageBuilder):
+        splits, keep = builder.PAPER_SPLITS if as_in_the_paper else None, builder.KEEP
     training, validation = (
         ExampleSource(builder, split, keep) for split in splits or _splits(builder)
     )
@@ -201,10 +201,10 @@ def _pipeline_options(options: Sequence[str]) -> Any:
 
 
 def _builder(name: str, root: tfds.core.Path) -> tfds.core.DatasetBuilder:
-    ours, _, config = name.partition("/")
-    if ours not in PREPARED:
+    folder, _, config = name.partition("/")
+    if folder not in PREPARED:
         return tfds.builder(name, data_dir=root)
-    module = importlib.import_module(f"data.{ours}.{ours}_dataset_builder")
+    module = importlib.import_module(f"data.{folder}.{folder}_dataset_builder")
     return module.Builder(config=config or None, data_dir=root)
 
 

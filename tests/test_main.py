@@ -104,7 +104,7 @@ def test_failures_are_listed_at_the_end_and_the_rest_is_done(model, capsys):
     shown = capsys.readouterr()
     assert shown.err.splitlines()[-3:] == [
         "images/d.png: no mask masks/d with one of .png, .jpg, .jpeg, .webp",
-        "images/a.png: no PNG, JPEG or WebP, or damaged where it begins",
+        "images/a.png: no PNG, JPEG or WebP, or its header is damaged",
         "images/c.png: RuntimeError: out of memory",
     ]
     assert shown.out == "1 done, 0 skipped (exist already), 3 failed; outputs in out\n"

@@ -1,7 +1,7 @@
 """Photographs by number, as 8-bit RGB pixels.
 
 Files come as grey, palette, CMYK, 16-bit, with alpha, truncated, tiny, or are no images at all.
-Whatever has colours is converted; the rest is skipped, each file with one warning, and counted.
+All that have known colours are converted; the rest is skipped, each file with one warning.
 """
 
 from __future__ import annotations
