@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,34 +56,35 @@ def plan(
         PlanError: a place is missing or empty, or an output would overwrite an image, a mask or
             another output.
     """
-    _check_exists("images", images)
-    if masks is not None:
-        _check_exists("masks", masks)
-        _check_apart("masks", masks, "images", images)
+    for name, place in (("images", images), ("masks", masks)):
+        if place is not None and not place.exists():
+            raise PlanError(f"{name} must be a file or a folder, got {place}, which does not exist")
     one_file = output.suffix.lower() in _FORMAT_OF and not output.is_dir()
     if one_file:
         format = _format_of_file(images, output, format)
     elif output.exists() and not output.is_dir():
         raise PlanError(f"output must be a folder or have a picture's suffix, got {output}")
     paths, root = [Path(images.name)], images.parent
+    masks_of: dict[Path, list[Path]] | None = None
+    if masks is not None:
+        _check_apart("masks", masks, "images", images)
     if images.is_dir():
         _check_apart("output", output, "images", images)
         paths, root = _find(images, [output, *([masks] if masks else [])]), images
     if masks is not None and masks.is_dir():
         _check_apart("output", output, "masks", masks)
-    mask_of = _pair(masks, [output, images])
+        masks_of = defaultdict(list)
+        for path in _find(masks, [output, images]):
+            masks_of[path.with_suffix("")].append(masks / path)
     jobs = []
     for path in paths:
-        mask, problem = mask_of(path)
         target = output if one_file else output / _renamed(path, format)
+        mask, problem = masks, ""
+        if masks is not None and masks_of is not None:
+            mask, problem = _only_one(masks_of[path.with_suffix("")], masks / path.with_suffix(""))
         jobs.append(Job(root / path, mask, target, format, problem))
     _check_outputs(jobs)
     return tuple(jobs)
-
-
-def _check_exists(name: str, place: Path) -> None:
-    if not place.exists():
-        raise PlanError(f"{name} must be a file or a folder, got {place}, which does not exist")
 
 
 def _check_apart(name: str, place: Path, other_name: str, other: Path) -> None:
@@ -122,25 +123,13 @@ def _refuse_unlisted(error: OSError) -> None:
     raise PlanError(f"{error.filename} cannot be listed: {error.strerror}")
 
 
-def _pair(
-    masks: Path | None, left_out: Sequence[Path]
-) -> Callable[[Path], tuple[Path | None, str]]:
-    """A function from an image's relative path to its mask, or None and the reason."""
-    if masks is None or not masks.is_dir():
-        return lambda path: (masks, "")
-    found = defaultdict(list)
-    for path in _find(masks, left_out):
-        found[path.with_suffix("")].append(masks / path)
-
-    def mask_of(path: Path) -> tuple[Path | None, str]:
-        name = path.with_suffix("")
-        if not found[name]:
-            return None, f"no mask {masks / name} with one of {', '.join(_FORMAT_OF)}"
-        if len(found[name]) > 1:
-            return None, f"several masks: {', '.join(map(str, found[name]))}"
-        return found[name][0], ""
-
-    return mask_of
+def _only_one(found: Sequence[Path], name: Path) -> tuple[Path | None, str]:
+    """The one mask that was found, or None and the problem."""
+    if len(found) == 1:
+        return found[0], ""
+    if found:
+        return None, f"several masks: {', '.join(map(str, found))}"
+    return None, f"no mask {name} with one of {', '.join(_FORMAT_OF)}"
 
 
 def _renamed(path: Path, format: str | None) -> Path:

@@ -221,14 +221,14 @@ def find_images(folder: str | Path) -> FileSource:
     paths = sorted(path for path in folder.rglob("*") if os.path.isfile(path))
     paths = [p for p in paths if not any(x.startswith(".") for x in p.relative_to(folder).parts)]
     with ThreadPoolExecutor() as pool:
-        problems = list(pool.map(_header_problem, paths))
-    usable = [path for path, problem in zip(paths, problems) if problem is None]
+        problems = dict(zip(paths, pool.map(_header_problem, paths)))
+    usable = [path for path, problem in problems.items() if problem is None]
     if not usable:
         counted = f"{len(paths)} files, none of them usable" if paths else "no file"
-        shown = "; ".join(_reasons(paths, problems))
+        shown = "; ".join(f"{path.name}: {problems[path]}" for path in paths[:3])
         raise NoUsableImageError(f"no usable image in {folder}: {counted}. {shown}".rstrip(". "))
     source = FileSource(usable)
-    for path, problem in zip(paths, problems):
+    for path, problem in problems.items():
         if problem is not None:
             source.skip(path, problem)
     source.read(0)  # If all files are damaged after the header, this raises now.
@@ -259,11 +259,6 @@ def listed_images(path: str | Path) -> FileSource:
     source = FileSource([*dict.fromkeys(names)])
     source.check_usable()
     return source
-
-
-def _reasons(paths: Iterable[Path], problems: Iterable[str | None], most: int = 3) -> list[str]:
-    reasons = [f"{path.name}: {problem}" for path, problem in zip(paths, problems) if problem]
-    return reasons[:most]
 
 
 def _header_problem(path: Path) -> str | None:
