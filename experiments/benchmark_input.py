@@ -21,12 +21,12 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 from PIL import Image
-from tensorflow import keras
 
 from data.prepared import ExampleSource
 from experiments.configs import places2
 from pgi.training import loop, pipeline
 from pgi.training.reading import read_image
+from pgi.training.stages import stages
 
 BATCH = 4
 _WIDTH, _HEIGHT = 1000, 700
@@ -49,7 +49,8 @@ class Batches:
 
 def read() -> Batches:
     """Reading the bytes of a batch from random places of the dataset."""
-    numbers, decoders = _numbers(), {"image": tfds.decode.SkipDecoding()}
+    numbers = itertools.cycle(np.random.default_rng(0).permutation(_PHOTOGRAPHS).tolist())
+    decoders = {"image": tfds.decode.SkipDecoding()}
     examples = _dataset()[0].as_data_source(split="train", decoders=decoders)
     return Batches(lambda: tf.constant([examples[next(numbers)]["image"] for _ in range(BATCH)]))
 
@@ -84,7 +85,7 @@ def whole() -> Batches:
 def step() -> Callable[[], tf.Tensor]:
     """A training step of the paper's configuration."""
     model = loop.make_model(_CONFIG)
-    loop.compile_model(model, _CONFIG, keras.optimizers.Adam(), keras.optimizers.Adam())
+    loop.compile_model(model, _CONFIG, stages(_CONFIG)[0])
     batch = next(iter(pipeline.apply_on(_crops(), _builder(), device=None)))
     graph = tf.function(model.train_step, autograph=False).get_concrete_function(batch)
     graph(batch)  # The first call also optimises the graph, for a quarter of a minute.
@@ -98,19 +99,15 @@ def _dataset() -> tuple[tfds.core.DatasetBuilder, tempfile.TemporaryDirectory]:
     logging.set_verbosity(logging.ERROR)
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):
-        builder = _store(folder.name)
+        builder = tfds.dataset_builders.store_as_tfds_dataset(
+            name="photographs",
+            version="1.0.0",
+            features=tfds.features.FeaturesDict({"image": tfds.features.Image()}),
+            split_datasets={"train": list(_photographs())},
+            data_dir=folder.name,
+            file_format="array_record",
+        )
     return builder, folder
-
-
-def _store(folder: str) -> tfds.core.DatasetBuilder:
-    return tfds.dataset_builders.store_as_tfds_dataset(
-        name="photographs",
-        version="1.0.0",
-        features=tfds.features.FeaturesDict({"image": tfds.features.Image()}),
-        split_datasets={"train": list(_photographs())},
-        data_dir=folder,
-        file_format="array_record",
-    )
 
 
 def _photographs() -> Iterator[tuple[int, dict[str, Any]]]:
@@ -127,10 +124,6 @@ def _photographs() -> Iterator[tuple[int, dict[str, Any]]]:
         encoded = io.BytesIO()
         part.save(encoded, "JPEG", quality=90)
         yield number, {"image": encoded.getvalue()}
-
-
-def _numbers() -> Iterator[int]:
-    return itertools.cycle(np.random.default_rng(0).permutation(_PHOTOGRAPHS).tolist())
 
 
 def _crops() -> tf.data.Dataset:

@@ -28,6 +28,8 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 POLARITIES = ("white", "black")
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
+# Place of the bits per channel in a PNG; Pillow reads 16-bit colour as 8-bit without a sign of it.
+_PNG_BIT_DEPTH = 24
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def read_picture(content: bytes, max_megapixels: float) -> Picture:
         PictureError: the content is something else, damaged, too large, animated or of 16 bits.
     """
     with _damage_as_picture_error():
-        image, bits = _open(content, max_megapixels)
+        image = _open(content, max_megapixels)
+        bits = content[_PNG_BIT_DEPTH] if image.format == "PNG" else 8
         if bits > 8 or image.mode not in _MODES:
             raise PictureError(f"must have 8 bits per channel, got {bits} (mode {image.mode})")
         image.load()
@@ -129,7 +132,7 @@ def read_mask(content: bytes, max_megapixels: float, polarity: str = "white") ->
         PictureError: the content is something else, damaged, too large or animated.
     """
     with _damage_as_picture_error():
-        image, _ = _open(content, max_megapixels)
+        image = _open(content, max_megapixels)
         image.load()
         _, orientation = read_exif(image)
         wide = image.mode.startswith("I")
@@ -158,8 +161,8 @@ def _damage_as_picture_error() -> Iterator[None]:
         raise PictureError(f"damaged: {str(error) or type(error).__name__}") from error
 
 
-def _open(content: bytes, max_megapixels: float) -> tuple[Image.Image, int]:
-    """A still picture whose pixels are not loaded yet, and its bits per channel."""
+def _open(content: bytes, max_megapixels: float) -> Image.Image:
+    """A still picture whose pixels are not loaded yet."""
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     megapixels = image.width * image.height / 1e6
     if megapixels > max_megapixels:
@@ -167,14 +170,9 @@ def _open(content: bytes, max_megapixels: float) -> tuple[Image.Image, int]:
         raise PictureError(f"must have at most {max_megapixels:g} megapixels, got {size}")
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise PictureError("must be a still picture, got an animated one")
-    if image.format == "WEBP":
-        return image, 8
-    if not image.tile:
+    if not image.tile and image.format != "WEBP":
         raise PictureError("damaged: a header without pixels")
-    # Pillow reads 16-bit colour as 8-bit; only the raw mode tells.
-    raw_mode = str(image.tile[0][3])
-    narrow = 1 if image.mode == "1" else 8
-    return image, next((bits for bits in (16, 4, 2) if f";{bits}" in raw_mode), narrow)
+    return image
 
 
 def _fillable(image: Image.Image, bits: int) -> Image.Image:
