@@ -194,6 +194,7 @@ def framed_noise(height: int, width: int) -> np.ndarray:
     return pixels
 
 
+@pytest.mark.slow
 def test_paint_fill_download(tab: Any, tmp_path: Path, python_hosts: list[str]) -> None:
     height, width = 900, 1200  # Larger than its copy in the editor.
     pixels = framed_noise(height, width)
@@ -248,6 +249,7 @@ def test_paint_fill_download(tab: Any, tmp_path: Path, python_hosts: list[str]) 
     assert set(python_hosts) <= {"127.0.0.1", "localhost"}
 
 
+@pytest.mark.slow
 def test_bad_uploads_are_messages_and_the_page_goes_on(tab: Any, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(encoded(Image.fromarray(framed_noise(120, 160)))[:2000])
     upload(tab, tmp_path / "broken.png")
@@ -276,6 +278,7 @@ class Slow:
         return [image]
 
 
+@pytest.mark.slow
 def test_a_busy_page_queues(browser: Any, tmp_path: Path) -> None:
     slow = Slow()
     Image.fromarray(framed_noise(120, 160)).save(tmp_path / "cat.png")

@@ -230,6 +230,7 @@ print(sorted({"tensorflow", "cv2", "scipy"} & set(sys.modules)))
     assert "--mask-from-alpha" in done.stdout and "opaque" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_program_runs_as_a_module_and_as_an_installed_command():
     command = [sys.executable, "-m", "pgi", "inpaint", "--model"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
@@ -241,6 +242,7 @@ def test_the_program_runs_as_a_module_and_as_an_installed_command():
     assert name == "pgi" and getattr(importlib.import_module(module), function) is main
 
 
+@pytest.mark.slow
 def test_names_that_cannot_be_shown_are_names_too(tmp_path):
     name = os.fsdecode(b"\xff")
     for folder in ("images", "masks"):
@@ -258,6 +260,7 @@ def test_names_that_cannot_be_shown_are_names_too(tmp_path):
     assert done.stderr.startswith("images/\\udcffimages.png: no mask")
 
 
+@pytest.mark.slow
 def test_a_trained_run_fills_files_of_any_size(tmp_path):
     write_run(tmp_path / "run")
     rng = np.random.default_rng(0)

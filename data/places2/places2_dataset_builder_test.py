@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from unittest import mock
 
+import pytest
 import tensorflow_datasets as tfds
 
 from data.places2 import places2_dataset_builder as places2
 
 
+@pytest.mark.slow
 class Places2Test(tfds.testing.DatasetBuilderTestCase):
     """Places365-Standard: six training images in three categories, four for validation."""
 
@@ -22,6 +24,7 @@ class Places2Test(tfds.testing.DatasetBuilderTestCase):
         self.enter_context(counts)
 
 
+@pytest.mark.slow
 class Places2ChallengeTest(Places2Test):
     """Places365-Challenge: nine training images."""
 

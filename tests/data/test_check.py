@@ -135,6 +135,7 @@ def cells(sheet: np.ndarray) -> list[np.ndarray]:
     return [sheet[y : y + 192, x : x + 192] for y, x in tops_and_lefts]
 
 
+@pytest.mark.slow
 def test_the_program_tells_sizes_and_what_is_unreadable(tmp_path):
     folder = tmp_path / "my photos" / "2024"
     sizes = {"a": (300, 90), "b": (64, 80), "c": (127, 400), "e": (128, 129), "f": (700, 500)}
@@ -297,6 +298,7 @@ program.run(check.main, check._define_flags, "not all images were read")
 """
 
 
+@pytest.mark.slow
 def test_control_c_ends_it_at_once_without_a_traceback(tmp_path):
     sheet = tmp_path / "s.png"
     process = subprocess.Popen(
@@ -322,6 +324,7 @@ def test_control_c_ends_it_at_once_without_a_traceback(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments, message",
     [

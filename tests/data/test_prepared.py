@@ -135,6 +135,7 @@ def test_places2_is_named_by_category_and_celeba_hq_is_split_at_28000(
         assert content == images[name]
 
 
+@pytest.mark.slow
 def test_beam_makes_the_same_dataset_in_the_same_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,6 +353,7 @@ def test_archives_that_are_cut_off_or_others_are_refused_and_leave_nothing(
     assert len(data.load("tfds:places2")[0]) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["runner=DirectRunner"]])
 def test_an_archive_of_another_release_is_refused(
     options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -404,6 +406,7 @@ def test_images_of_floats_are_refused(home: Path) -> None:
         data.load("tfds:dots")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
@@ -449,6 +452,7 @@ def weights(workdir: Path) -> Iterator[tuple[str, np.ndarray]]:
             yield name, reader.get_tensor(name)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 def test_places2_trains_and_a_run_goes_on_to_the_bits_of_an_unbroken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -464,6 +468,7 @@ def test_places2_trains_and_a_run_goes_on_to_the_bits_of_an_unbroken_one(
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 def test_celeba_hq_trains_on_whole_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install("celeba_hq", tmp_path, monkeypatch)

@@ -70,6 +70,7 @@ def test_variants_and_seeds_are_trained_measured_and_tabled_once(tmp_path, capsy
     assert touched(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 def test_a_variant_goes_on_where_it_stopped_and_is_measured_anew(tmp_path, capsys):
     ablation.run(
@@ -95,6 +96,7 @@ def test_a_variant_goes_on_where_it_stopped_and_is_measured_anew(tmp_path, capsy
     assert list(results.read(tmp_path / results.FILE).titles()) == ["deepfillv2"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 def test_a_variant_that_diverges_is_recorded_and_stops_no_other(tmp_path, monkeypatch, capsys):
     wild = replace(VARIANTS["feature_refine"], train={"learning_rate": 1e30})
@@ -114,6 +116,7 @@ def test_a_variant_that_diverges_is_recorded_and_stops_no_other(tmp_path, monkey
     assert capsys.readouterr().out.count("diverged at step") >= 2
 
 
+@pytest.mark.slow
 def test_the_program_at_the_tiny_scale(tmp_path):
     command = [sys.executable, "-m", "experiments.ablation", "--scale=tiny", "--steps=1"]
     command += ["--variant=deepfillv2", f"--workdir={tmp_path / 'it'}"]

@@ -51,6 +51,7 @@ print(benchmark.measure("allocate").megabytes)
 """
 
 
+@pytest.mark.slow
 def test_measures_the_memory_that_is_held_at_the_peak() -> None:
     result = subprocess.run(
         [sys.executable, "-c", _ALLOCATE], cwd=ROOT, capture_output=True, text=True, check=True

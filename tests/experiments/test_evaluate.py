@@ -69,6 +69,7 @@ def test_sizes_that_no_photograph_has_are_left_out_and_said(
         evaluate.choose_tasks("samples", [], 64, "random")
 
 
+@pytest.mark.slow
 def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
     where = ["--dataset=samples", "--size=64", "--crops-each=2"]
@@ -108,6 +109,7 @@ def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path)
     assert score == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

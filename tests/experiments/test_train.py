@@ -29,6 +29,7 @@ def train(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_a_dry_run_shows_the_resolved_config_shapes_and_parameters_and_makes_nothing(
     tmp_path: Path,
 ) -> None:
@@ -45,6 +46,7 @@ def test_a_dry_run_shows_the_resolved_config_shapes_and_parameters_and_makes_not
     assert not result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -64,6 +66,7 @@ def test_bad_input_gets_a_message_and_no_traceback(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_diverging_run_ends_with_a_message(tmp_path: Path) -> None:
     result = train(
         SMALL,
@@ -107,6 +110,7 @@ def test_make_trains_what_the_paper_does_on_the_papers_datasets(
     assert shown.stdout.splitlines() == [line]
 
 
+@pytest.mark.slow
 def test_a_missing_system_library_of_opencv_is_one_line_that_names_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

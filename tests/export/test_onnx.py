@@ -92,6 +92,7 @@ def example(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return image, mask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("height", "width"), [(48, 64), (2, 1), (1, 2), (5, 3), (33, 65), (16, 17), (96, 80)]
 )
@@ -113,6 +114,7 @@ def test_any_size_gives_what_the_inpainter_gives(
     np.testing.assert_allclose(completed, whole, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_every_value_of_a_known_pixel_comes_back(fill: Fill) -> None:
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
     image = np.stack([values, values.T, values[::-1]], axis=-1)
@@ -120,6 +122,7 @@ def test_every_value_of_a_known_pixel_comes_back(fill: Fill) -> None:
     np.testing.assert_array_equal(fill(image, mask)[1], image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [0, 255])
 def test_what_lies_under_the_mask_changes_nothing(fill: Fill, hidden: int) -> None:
     image, mask = example(33, 50)
@@ -129,6 +132,7 @@ def test_what_lies_under_the_mask_changes_nothing(fill: Fill, hidden: int) -> No
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_127_is_known_and_128_is_hole(fill: Fill) -> None:
     image, mask = example(40, 24)
     grey = np.where(mask > 127, np.uint8(128), np.uint8(127))
@@ -138,6 +142,7 @@ def test_127_is_known_and_128_is_hole(fill: Fill) -> None:
     assert (result[mask > 127] != image[mask > 127]).any()
 
 
+@pytest.mark.slow
 def test_the_file_names_what_it_takes_and_gives(file: Path) -> None:
     graph = onnx.load(file).graph
     shapes = {
@@ -159,6 +164,7 @@ def last_weights_off(file: Path) -> bytes:
     return graph.SerializeToString()
 
 
+@pytest.mark.slow
 def test_a_graph_with_other_weights_is_not_kept(
     model: PyramidGenerator, file: Path, tmp_path: Path, converted: Callable[[bytes], None]
 ) -> None:
@@ -168,6 +174,7 @@ def test_a_graph_with_other_weights_is_not_kept(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_graph_that_paints_known_pixels_is_not_kept(
     model: PyramidGenerator, file: Path, tmp_path: Path, converted: Callable[[bytes], None]
 ) -> None:
@@ -183,6 +190,7 @@ def test_a_graph_that_paints_known_pixels_is_not_kept(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_graph_of_fixed_size_is_not_kept(
     model: PyramidGenerator, file: Path, tmp_path: Path, converted: Callable[[bytes], None]
 ) -> None:
@@ -195,6 +203,7 @@ def test_a_graph_of_fixed_size_is_not_kept(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_invalid_graph_leaves_the_file_that_was_there(
     model: PyramidGenerator, file: Path, tmp_path: Path, converted: Callable[[bytes], None]
 ) -> None:
@@ -209,6 +218,7 @@ def test_an_invalid_graph_leaves_the_file_that_was_there(
     assert path.read_bytes() == b"older" and list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_a_converter_that_fails_is_reported_in_a_line(
     model: PyramidGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

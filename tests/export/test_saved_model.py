@@ -116,6 +116,7 @@ def test_it_holds_the_generators_in_float32_and_no_op_of_python(inpainter, expor
     assert "DecodePng" in ops and not {op for op in ops if "Py" in op or "Addons" in op}
 
 
+@pytest.mark.slow
 def test_the_warm_up_requests_run_through_the_signatures(exported):
     saved = tf.saved_model.load(str(exported))
     file = exported / "assets.extra" / "tf_serving_warmup_requests"
@@ -213,6 +214,7 @@ def write_example(folder: Path) -> tuple[Path, Path]:
     return folder / "image.png", folder / "mask.png"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_tensorflows_cpp_library_loads_and_runs_it(inpainter, exported, tmp_path):
     program, source = tmp_path / "serve", Path(__file__).with_name("serve.cc")
@@ -236,6 +238,7 @@ def test_tensorflows_cpp_library_loads_and_runs_it(inpainter, exported, tmp_path
     assert failed.returncode == 1 and "image_bytes[0] must be a PNG or JPEG" in failed.stderr
 
 
+@pytest.mark.slow
 def test_the_command_line_of_tensorflow_runs_it(inpainter, exported, tmp_path):
     program = [str(Path(sys.executable).with_name("saved_model_cli"))]
     place = ["--dir", str(exported), "--tag_set", "serve", "--signature_def", "predict"]
@@ -306,6 +309,7 @@ def run_bare(python: Path, exported: Path, folder: Path) -> tuple[str, np.ndarra
     return done.stdout.strip(), np.asarray(Image.open(output))
 
 
+@pytest.mark.slow
 def test_a_bare_tensorflow_runs_it_without_this_package(inpainter, exported, tmp_path):
     _, result = run_bare(Path(sys.executable), exported, tmp_path)
     np.testing.assert_array_equal(result, inpainter(*example(45, 50)))

@@ -59,6 +59,7 @@ def example() -> tuple[np.ndarray, np.ndarray]:
     return image, mask
 
 
+@pytest.mark.slow
 def test_it_gives_what_the_inpainter_gives(model: PyramidGenerator, fill: Fill) -> None:
     image, mask = example()
     outputs = fill(image, mask)
@@ -70,11 +71,13 @@ def test_it_gives_what_the_inpainter_gives(model: PyramidGenerator, fill: Fill) 
     np.testing.assert_allclose(outputs["completed"], expected / 127.5 - 1, atol=0.51 / 127.5)
 
 
+@pytest.mark.slow
 def test_every_value_of_a_known_pixel_comes_back(fill: Fill) -> None:
     image = (np.arange(HEIGHT * WIDTH * 3) % 256).astype(np.uint8).reshape(HEIGHT, WIDTH, 3)
     np.testing.assert_array_equal(fill(image, np.zeros([HEIGHT, WIDTH], np.uint8))["result"], image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [0, 255])
 def test_what_lies_under_the_mask_changes_nothing(fill: Fill, hidden: int) -> None:
     image, mask = example()
@@ -85,6 +88,7 @@ def test_what_lies_under_the_mask_changes_nothing(fill: Fill, hidden: int) -> No
         np.testing.assert_array_equal(ours, expected[name])
 
 
+@pytest.mark.slow
 def test_127_is_known_and_128_is_hole(fill: Fill) -> None:
     image, mask = example()
     grey = np.where(mask > 127, np.uint8(128), np.uint8(127))
@@ -93,6 +97,7 @@ def test_127_is_known_and_128_is_hole(fill: Fill) -> None:
     assert (ours["result"][mask > 127] != image[mask > 127]).any()
 
 
+@pytest.mark.slow
 def test_all_ops_are_built_in(file: Path) -> None:
     assert other_ops(file.read_bytes()) == []
 
@@ -112,6 +117,7 @@ def lent_op() -> bytes:
     return converter.convert()
 
 
+@pytest.mark.slow
 def test_a_file_that_needs_other_ops_is_not_kept(
     model: PyramidGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +128,7 @@ def test_a_file_that_needs_other_ops_is_not_kept(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_file_of_other_weights_leaves_the_one_that_was_there(
     model: PyramidGenerator, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +144,7 @@ def test_a_file_of_other_weights_leaves_the_one_that_was_there(
     assert path.read_bytes() == b"older" and list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"no flatbuffer of any kind"])
 def test_a_damaged_file_is_not_kept(
     model: PyramidGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
@@ -153,6 +161,7 @@ def one_level() -> PyramidGenerator:
     return model
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_converted_is_reported_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,7 @@ def test_completed_levels_end_with_the_calls_result(
         inpainter.completed_levels(image[..., :2], mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fusion", ["none", "feature_refine"])
 def test_completed_levels_of_other_fusions_too(fusion: str) -> None:
     model = dataclasses.replace(MODEL, levels=(8, 16, 32), fusion=fusion)

@@ -155,6 +155,7 @@ def test_a_level_that_starts_from_below_begins_with_the_upsampled_result_of_the_
     np.testing.assert_allclose(outputs[1].refined, refined, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_training_starts_from_them_and_says_so(tmp_path: Path, capsys) -> None:
     """On two replicas, with a moving average; and a path that is wrong leaves no folder behind."""
     write_run(tmp_path / "first")

@@ -102,6 +102,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_bits_of_an_unbroken_one(tmp_path: Path, folder: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run_program(*flags(whole, folder, steps=12))
@@ -129,6 +130,7 @@ def test_a_killed_run_goes_on_to_the_bits_of_an_unbroken_one(tmp_path: Path, fol
     assert lines[1][-1] == lines[0][-1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("step", [2, 4, 6])
 def test_a_run_goes_on_from_within_every_stage_and_from_their_border(
@@ -301,6 +303,7 @@ def test_a_checkpoint_that_was_being_written_is_not_seen(tmp_path: Path) -> None
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 def test_a_joint_training_ignores_what_belongs_to_stages(tmp_path: Path) -> None:
     options: dict[str, Any] = {"level_start": "below", "stage_batch_multiples": (3, 1)}
@@ -315,6 +318,7 @@ def saved(run: Path, step: int, name: str) -> np.ndarray:
     return tf.train.load_variable(str(run / "checkpoints" / f"step-{step}"), name + VALUE)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 def test_the_moving_average_is_kept_beside_weights_that_train_as_without_it(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"steps": 3, "levels": (16,), "snapshot_steps": 1}
@@ -343,6 +347,7 @@ def test_the_moving_average_is_kept_beside_weights_that_train_as_without_it(tmp_
     assert np.abs(plain_model(inputs)[-1].completed - filled).max() > 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "schedule, trained", [("layerwise", [[0], [1]]), ("bottom_up", [[0], [0, 1]])]
 )
@@ -377,6 +382,7 @@ def test_a_batch_that_replicas_cannot_share_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_two_devices_train_like_one(tmp_path: Path) -> None:
     reduction = tf.distribute.ReductionToOneDevice()
     two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduction)
@@ -394,6 +400,7 @@ def test_two_devices_train_like_one(tmp_path: Path) -> None:
         np.testing.assert_allclose(two[name], one[name], atol=1e-3, err_msg=name)
 
 
+@pytest.mark.slow
 def test_it_learns_to_fill_the_holes_of_two_photographs() -> None:
     """Better than any constant could: that of each image's hole is its median colour."""
     crops = [images.to_float(_photograph(name)) for name in ("astronaut.png", "coffee.png")]

@@ -300,6 +300,7 @@ def test_all_figures_of_all_datasets_are_drawn_for_the_web(tmp_path):
             assert picture.size == (1200, 500)
 
 
+@pytest.mark.slow
 def test_the_program_joins_files_and_writes_beside_the_first(tmp_path):
     for folder, names in (("one", ["pg", "telea"]), ("two", ["own"])):
         (tmp_path / folder).mkdir()

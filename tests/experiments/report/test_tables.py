@@ -225,6 +225,7 @@ def test_what_cannot_be_compared_or_is_not_there_is_refused_in_a_line(
     assert not (tmp_path / "tables.md").exists()
 
 
+@pytest.mark.slow
 def test_the_program_ends_with_a_message_and_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text("method,value\n")
     (tmp_path / "results.provenance.json").write_text("{}")
