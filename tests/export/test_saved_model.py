@@ -268,6 +268,7 @@ class StandIn(prediction_service_pb2_grpc.PredictionServiceServicer):
         return response
 
 
+@pytest.mark.slow
 def test_the_documented_client_gets_its_hole_filled(inpainter, exported, tmp_path, monkeypatch):
     page = (Path(__file__).parents[2] / "docs" / "SERVING.md").read_text()
     (client,) = (x for x in re.findall(r"```python\n(.*?)```", page, re.S) if "grpc" in x)
