@@ -54,9 +54,9 @@ def reading(found: Results, numbers: pd.DataFrame, protocol: str) -> list[str]:
             "cut": escape(crops.crop),
             "crops": f"{len(crops.lines):,}",
             "photographs": f"{len(set(crops.photographs)):,}",
-            "crop list": short_hash(crops.sha256),
+            "hash of crops": short_hash(crops.sha256),
             "masks": escape(name),
-            "their hash": short_hash(found.masks[crops.dataset, crops.size, name]),
+            "hash of masks": short_hash(found.masks[crops.dataset, crops.size, name]),
         }
         for crops in sorted(found.crop_lists, key=lambda x: (x.dataset, x.size))
         for dataset, size, name in found.masks
@@ -70,7 +70,10 @@ def reading(found: Results, numbers: pd.DataFrame, protocol: str) -> list[str]:
         *_diverged(found),
     ]
     if rows:
-        blocks += ["**Measured on** (first 12 digits of SHA-256):", table(pd.DataFrame(rows), 8)]
+        blocks += [
+            "**Measured on** (hashes are the first 12 digits of SHA-256):",
+            table(pd.DataFrame(rows), 8),
+        ]
     return blocks + _measured_with(found)
 
 

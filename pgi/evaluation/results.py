@@ -203,21 +203,21 @@ def join(parts: Iterable[Results]) -> Results:
     """
     every = list(parts)
     evaluations = [x for part in every for x in part.evaluations]
-    crop_lists: dict[tuple[str, int], CropList] = {}
-    masks: dict[tuple[str, int, str], str] = {}
-    runs: dict[tuple[str, int], str] = {}
-    for part in every:
-        for crops in part.crop_lists:
-            key = (crops.dataset, crops.size)
-            first = crop_lists.setdefault(key, crops)
-            _check_same("crops", key, first.sha256, crops.sha256)
-            _check_same("pixels", key, first.pixels_sha256, crops.pixels_sha256)
-        for place, sha256 in part.masks.items():
-            _check_same("masks", place, masks.setdefault(place, sha256), sha256)
-    for x in evaluations:
-        sha256 = x.run.get("sha256", "")
-        name = (x.method, x.seed)
-        _check_same("method", (x.method, f"seed {x.seed}"), runs.setdefault(name, sha256), sha256)
+    crop_lists = [x for part in every for x in part.crop_lists]
+    hashes: list[tuple[tuple[str | int, ...], str]] = []
+    for x in crop_lists:
+        hashes.append((("crops", x.dataset, x.size), x.sha256))
+        hashes.append((("pixels", x.dataset, x.size), x.pixels_sha256))
+    for y in evaluations:
+        hashes.append((("method", y.method, f"seed {y.seed}"), y.run.get("sha256", "")))
+    hashes += [(("masks", *place), sha256) for x in every for place, sha256 in x.masks.items()]
+    first = dict(reversed(hashes))
+    for (kind, *place), sha256 in hashes:
+        if sha256 != first[(kind, *place)]:
+            raise RuleError(
+                f"results must be of the same {kind} to be compared, got sha256 "
+                f"{first[(kind, *place)][:12]} and {sha256[:12]} of {', '.join(map(str, place))}"
+            )
     tables = [part.scores for part in every]
     scores = pd.concat([_empty(), *tables], ignore_index=True).drop_duplicates()
     again = scores[scores.duplicated(COLUMNS[:-1])]
@@ -229,17 +229,9 @@ def join(parts: Iterable[Results]) -> Results:
     return Results(
         scores.drop(again.index),
         [x for n, x in enumerate(evaluations) if x not in evaluations[:n]],
-        list(crop_lists.values()),
-        masks,
+        list({(x.dataset, x.size): x for x in crop_lists}.values()),
+        {place: sha256 for x in every for place, sha256 in x.masks.items()},
     )
-
-
-def _check_same(kind: str, place: tuple[Any, ...], first: str, second: str) -> None:
-    if first != second:
-        raise RuleError(
-            f"results must be of the same {kind} to be compared, got sha256 {first[:12]} and "
-            f"{second[:12]} of {', '.join(map(str, place))}"
-        )
 
 
 def write(path: Path, results: Results) -> None:
