@@ -26,4 +26,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    program.run(main, results_files.define_flags, "the same command draws them anew")
+    program.run(main, results_files.define_flags, "the same command draws them again")

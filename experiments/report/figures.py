@@ -51,7 +51,7 @@ def draw(found: Results, output: Path, protocol: str) -> list[Path]:
     """Writes all figures that the results have the numbers for; returns their paths.
 
     Args:
-        found: what was measured.
+        found: the results.
         output: folder of the files, `figure_6_DATASET_SIZE.png` and `figure_7_DATASET.png`.
         protocol: of `pgi.metrics.PROTOCOLS`.
 
@@ -82,7 +82,7 @@ def figure_6(found: Results, dataset: str, size: int, protocol: str) -> Figure |
     none). None if there are numbers of fewer than two shares.
 
     Args:
-        found: what was measured.
+        found: the results.
         dataset: of the crops.
         size: side of the crops in pixels.
         protocol: of `pgi.metrics.PROTOCOLS`.

@@ -1,4 +1,4 @@
-"""The text around the tables: how to read them, what was measured, and on which networks."""
+"""The text around the tables: how to read them, crops, masks, machines and networks."""
 
 from __future__ import annotations
 

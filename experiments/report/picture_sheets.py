@@ -28,7 +28,7 @@ def draw(
         pictures: folder of pictures by method, and by `TRUTH` and `MASKED`, in the order of the
             columns.
         titles: of the methods.
-        ours: the method whose levels are shown too, last.
+        ours: a method; its levels are shown too, last.
         output: folder for the sheets.
 
     Returns:

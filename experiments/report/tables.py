@@ -1,4 +1,4 @@
-"""The paper's tables of what was measured, with the published numbers beside them.
+"""The paper's tables with our numbers, and the published ones beside them.
 
 The published numbers (`published.json`) have tables or columns of their own: they were measured on
 other crops and masks.
@@ -59,7 +59,7 @@ def report(found: Results, protocol: str = "paper") -> str:
         check_choice("protocol", known, protocol)
     numbers = select(numbers, protocol=protocol)
     blocks = notes.reading(found, numbers, protocol)
-    # In these orders they stand in the tables.
+    # Their order in the tables.
     numbers = numbers.assign(
         method=pd.Categorical(numbers.method, list(found.titles())),
         masks=pd.Categorical(numbers.masks, list(dict.fromkeys([*_MASKS, *numbers.masks]))),
@@ -75,8 +75,7 @@ def _sections(found: Results, numbers: pd.DataFrame) -> list[str]:
     masks = {size: set(rows.masks) for size, rows in numbers.groupby("size")}
     both = [size for size, names in masks.items() if set(_MASKS) <= names]
     squares = [size for size, names in masks.items() if "center" in names]
-    trained = trained_side(found)
-    side = trained or min(both, default=0)
+    side = trained_side(found) or min(both, default=0)
     tables = {side: "1", 2 * side: "2"}
     ablated = side if side in squares else (both or squares or list(masks))[0]
     square = numbers[numbers.masks == "center"]

@@ -93,7 +93,7 @@ def _check_names(methods: Iterable[Method]) -> None:
 
 
 def _still_valid(known: Results, compared: Sequence[Task]) -> Results:
-    """Without numbers on crops or masks that have changed; with the hashes of today's."""
+    """Drops numbers on crops or masks that have changed, and takes the hashes of now."""
     lists = {(x.dataset, x.size): x for x in known.crop_lists}
     now = {(x.dataset, x.size): x for x in (task.crops.listed for task in compared)}
     changed = {place for place, crops in now.items() if lists.get(place, crops) != crops}

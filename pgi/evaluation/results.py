@@ -1,4 +1,4 @@
-"""What evaluations measured: one table with a row per number, and what was run beside it.
+"""Results of evaluations: a table with a row per number, and its provenance beside it.
 
     results.csv.gz             a row per number: method, seed, dataset, size, masks, protocol,
                                metric, crop, photograph, value; no means
@@ -297,5 +297,5 @@ def _check_described(found: Results) -> None:
 
 
 def provenance_file(table: Path) -> Path:
-    """The file beside a table that says what was run."""
+    """The file beside a table with its provenance."""
     return table.with_name(table.name.removesuffix(".gz").removesuffix(".csv") + ".provenance.json")
