@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pgi.arrays import BoolArray, UInt8Array
 from pgi.config import to_dict
 from pgi.errors import RuleError, RunFolderError
 from pgi.inference import load_checkpoint
@@ -32,8 +33,8 @@ class Case(NamedTuple):
 
     place: str
     name: str
-    image: np.ndarray
-    hole: np.ndarray
+    image: UInt8Array
+    hole: BoolArray
 
 
 class Method(abc.ABC):
@@ -57,14 +58,14 @@ class Method(abc.ABC):
         self.name, self.title = name, title
 
     @abc.abstractmethod
-    def fill(self, case: Case) -> np.ndarray:
+    def fill(self, case: Case) -> UInt8Array:
         """The image with the hole filled, `[H, W, 3]` uint8."""
 
-    def levels(self, case: Case) -> list[np.ndarray]:
+    def levels(self, case: Case) -> list[UInt8Array]:
         """Each level's completed image, coarsest first; empty for methods without levels."""
         return []
 
-    def raw(self, case: Case) -> np.ndarray:
+    def raw(self, case: Case) -> UInt8Array:
         """The network's output before known pixels are pasted, for the protocol "raw"."""
         return self.fill(case)
 
@@ -111,13 +112,13 @@ class Trained(Method):
         if self._inpainter.warning:
             warnings.warn(self._inpainter.warning, stacklevel=2)
 
-    def fill(self, case: Case) -> np.ndarray:
+    def fill(self, case: Case) -> UInt8Array:
         return self._inpainter(case.image, case.hole)
 
-    def levels(self, case: Case) -> list[np.ndarray]:
+    def levels(self, case: Case) -> list[UInt8Array]:
         return self._inpainter.completed_levels(case.image, case.hole)
 
-    def raw(self, case: Case) -> np.ndarray:
+    def raw(self, case: Case) -> UInt8Array:
         return self._inpainter.raw(case.image, case.hole)
 
 
@@ -130,14 +131,14 @@ class _OpenCV(Method):
         super().__init__(name, title)
         self._algorithm = algorithm
 
-    def fill(self, case: Case) -> np.ndarray:
+    def fill(self, case: Case) -> UInt8Array:
         return cv2.inpaint(case.image, case.hole.astype(np.uint8), self._RADIUS, self._algorithm)
 
 
 class _MeanColour(Method):
     kind = "classical"
 
-    def fill(self, case: Case) -> np.ndarray:
+    def fill(self, case: Case) -> UInt8Array:
         mean = case.image[~case.hole].mean(axis=0).round().astype(np.uint8)
         return np.where(case.hole[..., np.newaxis], mean, case.image)
 
@@ -163,7 +164,7 @@ class Outputs(Method):
         self._folder = folder
         self.run = {"folder": folder.name}
 
-    def fill(self, case: Case) -> np.ndarray:
+    def fill(self, case: Case) -> UInt8Array:
         stem = self._folder / case.place / case.name
         paths = sorted(stem.parent.glob(f"{case.name}.*"))
         check(f"results of {self.name}", f"one image {stem}.*", len(paths) == 1, len(paths))

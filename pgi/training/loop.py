@@ -56,11 +56,7 @@ def train(
         RunFolderError: the folder belongs to another run.
         NonFiniteLossError: a loss diverged; the last good checkpoint is kept.
     """
-    counts = _shared_counts(config)
-    strategy = strategy or default_strategy(math.gcd(*(count for _, count in counts)))
-    replicas = strategy.num_replicas_in_sync
-    for name, count in counts:
-        check(name, f"a multiple of {replicas} replicas", count % replicas == 0, count)
+    strategy = _checked(strategy, config)
     run = RunFolder(workdir)
     newest = run.newest_checkpoint()
     with strategy.scope():
@@ -75,16 +71,14 @@ def train(
 
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, config.train.seed)
     examples = validation_examples(config, validation_source)
-    validation = tf.data.Dataset.from_tensor_slices(examples).batch(replicas)
+    validation = tf.data.Dataset.from_tensor_slices(examples).batch(strategy.num_replicas_in_sync)
     pictures = tf.nest.map_structure(lambda x: x[:_PICTURES], examples)
     growth = callbacks.WarnOfGrowth(run)
-    began = time.monotonic()
+    end = time.monotonic() + 60 * (config.train.minutes or math.inf)
     for stage in stages(config):
-        seconds = 60 * (config.train.minutes or math.inf) - (time.monotonic() - began)
-        if model.step >= stage.last_step:
+        seconds = end - time.monotonic()
+        if not stage.first_step <= model.step < stage.last_step or seconds <= 0:
             continue
-        if model.step < stage.first_step or seconds <= 0:
-            break  # The time is over.
         first = stage.sample(model.step)
         crops = _crops(config, train_source, config.train.seed, stage.batch_size, first)
         feed = pipeline.feed(crops, build, strategy)
@@ -114,10 +108,17 @@ def train(
     return run.read_metrics()[-1]
 
 
-def _shared_counts(config: ExperimentConfig) -> list[tuple[str, int]]:
-    """Names and numbers of what the replicas share evenly."""
-    batches = [("batch_size", stage.batch_size) for stage in stages(config)]
-    return [*batches, ("validation_images", config.data.validation_images)]
+def _checked(
+    strategy: tf.distribute.Strategy | None, config: ExperimentConfig
+) -> tf.distribute.Strategy:
+    """The strategy, or the default one, whose replicas must share every batch evenly."""
+    counts = [("batch_size", stage.batch_size) for stage in stages(config)]
+    counts.append(("validation_images", config.data.validation_images))
+    strategy = strategy or default_strategy(math.gcd(*(count for _, count in counts)))
+    replicas = strategy.num_replicas_in_sync
+    for name, count in counts:
+        check(name, f"a multiple of {replicas} replicas", count % replicas == 0, count)
+    return strategy
 
 
 def default_strategy(examples: int) -> tf.distribute.Strategy:

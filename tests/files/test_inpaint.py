@@ -189,6 +189,7 @@ def test_warnings_are_lines_that_name_the_file_and_pillows_are_not_shown(tmp_pat
     jobs = many(tmp_path, 2)
     mostly = np.ones_like(HOLE)
     mostly[: len(HOLE) // 5] = False
+    assert jobs[0].mask is not None
     jobs[0].mask.write_bytes(encoded(Image.fromarray(mostly)))  # They share it.
     palette = decoded(OPAQUE["P"])
     jobs[1].image.write_bytes(encoded(palette, transparency=bytes(range(256))))

@@ -1,11 +1,11 @@
-"""What training tells of itself: the warning of growing gradients, and when losses are fetched."""
+"""Callbacks: the warning of growing gradients, and how often losses are fetched."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -84,7 +84,7 @@ def test_losses_are_fetched_from_the_device_once_a_second(tmp_path, monkeypatch)
     watch.set_model(SimpleNamespace(step=0))
     watch.on_train_begin()
     for _ in range(100):
-        watch.on_train_batch_end(0, {"loss": Loss()})
+        watch.on_train_batch_end(0, cast(Any, {"loss": Loss()}))
         now[0] += 0.1
     assert 9 <= len(fetched) <= 11
 

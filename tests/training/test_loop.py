@@ -413,7 +413,7 @@ def test_it_learns_to_fill_the_holes_of_two_photographs() -> None:
         (16, 32), width=16, discriminator_width=8, kernel_initializer="gated_he"
     )
     optimizers = [keras.optimizers.Adam(2e-3, beta_1=0.5) for _ in range(2)]
-    model.compile(*optimizers, Objective(adversarial_weight=0.01))
+    model.compile(optimizers[0], optimizers[1], Objective(adversarial_weight=0.01))
     dataset = tf.data.Dataset.from_tensors(inputs).repeat()
     model.fit(dataset, steps_per_epoch=150, verbose=0)
     ours = hole_l1(photographs, model(inputs)[-1].completed, holes).numpy()

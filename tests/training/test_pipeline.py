@@ -6,6 +6,7 @@ import itertools
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -78,7 +79,7 @@ def test_batches_are_uint8_crops_and_their_numbers_without_end():
 @pytest.mark.parametrize("count, sizes", [(5, [2, 2, 1]), (4, [2, 2]), (1, [1])])
 def test_a_count_ends_in_a_smaller_batch_if_need_be(count, sizes):
     source = flat_pictures(3)
-    options = {"size": 8, "crop": "resize", "batch_size": 2, "seed": 0}
+    options: dict[str, Any] = {"size": 8, "crop": "resize", "batch_size": 2, "seed": 0}
     batches = list(pipeline.crops(source, first=7, count=count, **options).as_numpy_iterator())
     assert [len(images) for images, _ in batches] == sizes
     numbers = np.concatenate([numbers for _, numbers in batches])
@@ -160,7 +161,7 @@ def test_damaged_files_are_replaced_by_the_next_and_the_others_still_come(photog
 
 def test_keeping_pixels_changes_no_sample(photographs):
     for crop in CROPS:
-        options = {"size": 16, "crop": crop, "flip": True}
+        options: dict[str, Any] = {"size": 16, "crop": crop, "flip": True}
         expected = samples(FileSource(photographs), 25, **options)
         kept = samples(FileSource(photographs, keep=True), 25, **options)
         np.testing.assert_array_equal(kept, expected)
