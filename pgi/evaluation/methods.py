@@ -132,7 +132,9 @@ class _OpenCV(Method):
         self._algorithm = algorithm
 
     def fill(self, case: Case) -> UInt8Array:
-        return cv2.inpaint(case.image, case.hole.astype(np.uint8), self._RADIUS, self._algorithm)
+        hole = case.hole.astype(np.uint8)
+        filled = cv2.inpaint(case.image, hole, self._RADIUS, self._algorithm)
+        return np.asarray(filled, np.uint8)
 
 
 class _MeanColour(Method):
