@@ -30,18 +30,22 @@ class ServedFile(NamedTuple):
     name: tf.Tensor
 
 
-def require(name: tf.Tensor, rule: str, holds: tf.Tensor, *got: tf.Tensor | str) -> tf.Operation:
-    """Raises an InvalidArgumentError "`name` must be `rule`, got `got`" unless `holds`.
+def require(
+    value: tf.Tensor, name: tf.Tensor | str, rule: str, holds: tf.Tensor, *got: tf.Tensor | str
+) -> tf.Tensor:
+    """The value, or an InvalidArgumentError "`name` must be `rule`, got `got`" unless `holds`.
 
     Args:
+        value: returned; what is computed from it waits for the check.
         name: string `[]`.
-        rule: what the value must be.
+        rule: what the named argument must be.
         holds: bool `[]`.
         *got: strings `[]` and numbers `[]`, joined.
     """
     parts = [x if isinstance(x, str) or x.dtype == tf.string else tf.as_string(x) for x in got]
     message = tf.strings.join([name, f" must be {rule}, got ", *parts])
-    return tf.debugging.Assert(holds, [message])
+    with tf.control_dependencies([tf.debugging.Assert(holds, [message])]):
+        return tf.identity(value)
 
 
 def decode_image(file: ServedFile, max_megapixels: float) -> tf.Tensor:
@@ -99,28 +103,19 @@ def encode_filled(pixels: tf.Tensor, filled: tf.Tensor, hole: tf.Tensor) -> tf.T
 def _decode(file: ServedFile, channels: int, max_megapixels: float, most_bits: int) -> tf.Tensor:
     content, name = file
     png = _begins_with(content, _PNG)
-    length = tf.strings.length(content)
-    known = png | _begins_with(content, _JPEG)
-    with tf.control_dependencies(
-        [require(name, "a PNG or JPEG file", known, length, " bytes of something else")]
-    ):
-        header = _unless_damaged(lambda x: _header(x, png), content, tf.zeros([3], tf.int32))
+    known, length = png | _begins_with(content, _JPEG), tf.strings.length(content)
+    content = require(
+        content, name, "a PNG or JPEG file", known, length, " bytes of something else"
+    )
+    header = _unless_damaged(lambda x: _header(x, png), content, tf.zeros([3], tf.int32))
     height, width, bits = tf.unstack(header, num=3)
+    content = require(content, name, "undamaged", height > 0, "a header that cannot be read")
+    rule = f"of at most {most_bits} bits per channel"
+    content = require(content, name, rule, bits <= most_bits, bits)
     megapixels = tf.cast(height, tf.float32) * tf.cast(width, tf.float32) / 1e6
+    rule, holds = f"of at most {max_megapixels:g} megapixels", megapixels <= max_megapixels
     size = (tf.as_string(megapixels, precision=2), " (", width, " x ", height, ")")
-    with tf.control_dependencies(
-        [
-            require(name, "undamaged", height > 0, "a header that cannot be read"),
-            require(name, f"of at most {most_bits} bits per channel", bits <= most_bits, bits),
-            require(
-                name,
-                f"of at most {max_megapixels:g} megapixels",
-                megapixels <= max_megapixels,
-                *size,
-            ),
-        ]
-    ):
-        content = tf.identity(content)
+    content = require(content, name, rule, holds, *size)
 
     def pixels(content: tf.Tensor) -> tf.Tensor:
         return tf.cond(
@@ -130,11 +125,9 @@ def _decode(file: ServedFile, channels: int, max_megapixels: float, most_bits: i
             lambda: tf.io.decode_jpeg(content, channels, dct_method="INTEGER_ACCURATE"),
         )
 
-    empty = tf.zeros([0, 0, 1], tf.uint8)
-    decoded = _unless_damaged(pixels, content, empty)
+    decoded = _unless_damaged(pixels, content, tf.zeros([0, 0, 1], tf.uint8))
     got = "pixels that cannot be decoded"
-    with tf.control_dependencies([require(name, "undamaged", tf.size(decoded) > 0, got)]):
-        return tf.identity(decoded)
+    return require(decoded, name, "undamaged", tf.size(decoded) > 0, got)
 
 
 def _begins_with(content: tf.Tensor, magic: bytes) -> tf.Tensor:

@@ -65,10 +65,8 @@ class ServedModel(tf.Module):
     def predict(self, image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
         sizes, mask_sizes = tf.shape(image)[:3], tf.shape(mask)[:3]
         same = tf.reduce_all(sizes == mask_sizes)
-        rule, got = "of the image's [N, H, W]", tf.strings.format("{}", mask_sizes)
-        expected = tf.strings.format(" where the image has {}", sizes)
-        with tf.control_dependencies([require(tf.constant("mask"), rule, same, got, expected)]):
-            numbers = tf.range(sizes[0])
+        got = tf.strings.format("{} where the image has {}", (mask_sizes, sizes))
+        numbers = require(tf.range(sizes[0]), "mask", "of the image's [N, H, W]", same, got)
 
         def fill(element: tuple[tf.Tensor, ...]) -> tf.Tensor:
             number, pixels, grey = element
@@ -82,10 +80,8 @@ class ServedModel(tf.Module):
         self, image_bytes: tf.Tensor, mask_bytes: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         count, masks = tf.size(image_bytes), tf.size(mask_bytes)
-        name, rule = tf.constant("mask_bytes"), "as many as image_bytes"
-        got = (masks, " for ", count)
-        with tf.control_dependencies([require(name, rule, count == masks, *got)]):
-            numbers = tf.range(count)
+        rule, got = "as many as image_bytes", (masks, " for ", count)
+        numbers = require(tf.range(count), "mask_bytes", rule, count == masks, *got)
 
         def fill(element: tuple[tf.Tensor, ...]) -> tf.Tensor:
             number, image_file, mask_file = element
@@ -94,8 +90,8 @@ class ServedModel(tf.Module):
             grey = decode_mask(ServedFile(mask_file, mask_name), self._max_megapixels)
             same = tf.reduce_all(tf.shape(pixels)[:2] == tf.shape(grey))
             sides = *_sides(grey), " where the image has ", *_sides(pixels)
-            with tf.control_dependencies([require(mask_name, "of the image's size", same, *sides)]):
-                hole = _hole(grey, mask_name)
+            grey = require(grey, mask_name, "of the image's size", same, *sides)
+            hole = _hole(grey, mask_name)
             return encode_filled(pixels, self._fill(rgb_of(pixels), hole), hole)
 
         elements = (numbers, image_bytes, mask_bytes)
@@ -108,16 +104,10 @@ class ServedModel(tf.Module):
 
 def _hole(grey: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
     """uint8 `[H, W]` to bool, with the checks of `as_hole` and `check_known`."""
-    hole = grey > 127
     scale = "of 0 to 255, where above 127 is hole"
-    known = "less than all hole: it is filled from the known pixels"
-    with tf.control_dependencies(
-        [
-            require(name, scale, tf.reduce_max(grey) != 1, "a maximum of 1"),
-            require(name, known, tf.logical_not(tf.reduce_all(hole)), "all hole"),
-        ]
-    ):
-        return tf.identity(hole)
+    grey = require(grey, name, scale, tf.reduce_max(grey) != 1, "a maximum of 1")
+    rule, hole = "less than all hole: it is filled from the known pixels", grey > 127
+    return require(hole, name, rule, tf.logical_not(tf.reduce_all(hole)), "all hole")
 
 
 def _sides(pixels: tf.Tensor) -> tuple[tf.Tensor | str, ...]:
