@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from experiments import benchmark
+from experiments import benchmark, benchmark_input
 from experiments.benchmark import CASES, GROUPS, TARGETS, measure, reached, report
 from experiments.benchmark_input import Batches
+from pgi.config import ExperimentConfig, LossConfig, ModelConfig
 from pgi.errors import RuleError
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +42,7 @@ def test_measures_the_median_time_without_the_first(monkeypatch) -> None:
 
 _ALLOCATE = """
 import numpy, tensorflow
-from experiments import benchmark
+from experiments import benchmark, benchmark_input
 
 def run():
     return tensorflow.constant(float(numpy.ones(300 * 2**17)[0]))
@@ -97,6 +98,20 @@ def test_the_targets_that_were_measured_have_ratios_and_no_others() -> None:
     literal = "step 256, batch 4, literal, two passes"
     assert ["", literal, "2", "3", "2,000", ""] in cells
     assert ["", "MB of attention 2048", "1,234", "1,500", ""] in cells
+
+
+@pytest.mark.slow
+def test_every_case_of_the_input_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = ExperimentConfig(
+        model=ModelConfig(levels=(16, 32), width=4, discriminator_width=2),
+        loss=LossConfig(level_weights=(10.0, 1.0)),
+    )
+    monkeypatch.setattr(benchmark_input, "_CONFIG", tiny)
+    monkeypatch.setattr(benchmark_input, "_PHOTOGRAPHS", 8)
+    benchmark_input._dataset.cache_clear()
+    for name, case in benchmark_input.CASES.items():
+        assert isinstance(case()(), tf.Tensor), name
+    benchmark_input._dataset.cache_clear()
 
 
 def test_an_unknown_group_is_refused() -> None:
