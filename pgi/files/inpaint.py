@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from pgi.arrays import BoolArray, UInt8Array
 from pgi.atomic import write_atomically
-from pgi.errors import PictureError, RuleError
+from pgi.errors import PictureError, UserError
 from pgi.files.jobs import Job
 from pgi.files.pictures import Picture, read_mask, read_picture, resize_mask
 from pgi.rules import mask_warning
@@ -138,6 +138,6 @@ def _reason(error: Exception) -> str:
     # TensorFlow's messages often begin with a line without information.
     lines = [line for line in str(error).splitlines() if line.strip() not in ("", _NO_REASON)]
     line = lines[0] if lines else ""
-    if isinstance(error, (PictureError, RuleError)):
+    if isinstance(error, UserError):
         return line
     return f"{type(error).__name__}: {line}"
