@@ -134,6 +134,11 @@ def test_a_module_imports_nothing_from_above(module: str) -> None:
     assert imports_from_above(module, SOURCES[module]) == []
 
 
+def test_every_room_of_the_floors_exists() -> None:
+    rooms = {room for rooms in FLOORS for room in rooms} - {"pgi.load"}
+    assert rooms <= set(SOURCES)
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     assert cycle(SOURCES) == []
 

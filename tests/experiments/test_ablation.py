@@ -46,6 +46,7 @@ def touched(root: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in kept}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 def test_variants_and_seeds_are_trained_measured_and_tabled_once(tmp_path, capsys, monkeypatch):
     names = ["deepfillv2_dagger", "deepfillv2"]
