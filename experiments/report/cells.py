@@ -13,6 +13,8 @@ from pgi.evaluation.intervals import Estimate
 
 # The least number of photographs for a star: an interval over fewer is not reliable.
 STARRED = 10
+# A narrow cell may only break between a mean and its interval.
+_SPACE = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def mean(x: Estimate, digits: int, bold: bool = False) -> str:
     text = fixed(x.mean, digits)
     text = f"**{text}**" if bold else text
     if x.spread is not None and math.isfinite(x.spread):
-        text += f" ± {fixed(x.spread, digits)}"
+        text += f"{_SPACE}±{_SPACE}{fixed(x.spread, digits)}"
     return text + _interval(x, digits)
 
 
@@ -75,4 +77,4 @@ def _interval(x: Estimate, digits: int) -> str:
     if x.interval is None:
         return ""
     low, high = (fixed(end, digits) for end in x.interval)
-    return f" [{low}, {high}]"
+    return f" [{low},{_SPACE}{high}]"

@@ -99,7 +99,7 @@ def everything(dataset: str = "samples") -> Results:
 
 def parse(text: str) -> list[list[list[str]]]:
     """The cells of all tables, without the rules under their headers."""
-    found = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    found = re.findall(r"(?:^\|.*\n)+", text.replace("\N{NO-BREAK SPACE}", " "), re.MULTILINE)
     tables = [[re.split(r"(?<!\\)\|", line)[1:-1] for line in x.splitlines()] for x in found]
     assert all(cell.strip(" -:") == "" for table in tables for cell in table[1])
     return [[[cell.strip() for cell in row] for row in x[:1] + x[2:]] for x in tables]
