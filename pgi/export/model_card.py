@@ -111,11 +111,12 @@ def _measured(file: Path, sha256: str) -> Iterator[str]:
     if not file.is_file():
         return
     found = results.read(file)
-    names = [x.method for x in found.evaluations if x.run.get("sha256") == sha256]
     numbers = found.by_photograph()
-    where = ["method", "protocol", "dataset", "size", "masks", "metric"]
-    own = numbers[numbers.method.isin(names)].groupby(where, sort=False)
-    for (_, protocol, dataset, size, masks, metric), of_one in own:
+    measured = [x for x in found.evaluations if x.run.get("sha256") == sha256]
+    own = [results.select(numbers, method=x.method, seed=x.seed) for x in measured]
+    where = ["protocol", "dataset", "size", "masks", "metric"]
+    groups = (group for rows in own for group in rows.groupby(where, sort=False))
+    for (protocol, dataset, size, masks, metric), of_one in groups:
         known = estimate(results.matrix(of_one))
         interval = "{:.4g} to {:.4g}".format(*known.interval) if known.interval else "-"
         yield (
