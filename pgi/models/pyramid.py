@@ -274,17 +274,20 @@ class PyramidGenerator(keras.Model):
             tape.watch(all_variables(generators))
             outputs = self((images, masks), training=True)
             with tape.stop_recording():
-                logs = self._update_discriminators(images, masks, outputs)
+                judged = self._update_discriminators(images, masks, outputs)
             scores = {
                 n: self.discriminators[n](tf.concat([outputs[n].completed, masks[n]], axis=-1))
                 for n in self.trained_levels
             }
             loss, terms = self.objective.generator_loss(images, outputs, scores, self.steps_taken)
         gradients = tape.gradient(loss, generators)
-        logs |= terms
-        logs |= update("generator", self.generator_optimizer, generators, gradients, self.clip_norm)
+        health = update(
+            "generator", self.generator_optimizer, generators, gradients, self.clip_norm
+        )
         self.steps_taken.assign_add(1)
         self._update_averages()
+        # The losses first: a message about a value that is not finite names the first one.
+        logs = {**terms, **judged, **health}
         return self._train_means.add_batch(logs, tf.shape(images[0])[0])
 
     def _update_discriminators(
