@@ -1,7 +1,10 @@
-"""A run folder such as training leaves, of a network that is tiny and learnt nothing."""
+"""A run folder as training makes it, of a tiny network with untrained weights."""
 
 from __future__ import annotations
 
+import functools
+import shutil
+import tempfile
 from pathlib import Path
 
 import tensorflow as tf
@@ -19,9 +22,18 @@ CONFIG = ExperimentConfig(name="tiny", model=MODEL, loss=LossConfig(level_weight
 def write_run(path: Path) -> PyramidGenerator:
     """Makes a run folder with checkpoints of steps 1 and 2; returns the model as of step 2.
 
-    In between, every weight of the sub-generators grows by 30 %.
+    In between, every weight of the sub-generators grows by 30 %. The run is made once in a process
+    and then copied; the model is shared, so tests must not change it.
     """
-    folder = RunFolder(path)
+    made, model = _run()
+    shutil.copytree(made.name, path)
+    return model
+
+
+@functools.cache
+def _run() -> tuple[tempfile.TemporaryDirectory[str], PyramidGenerator]:
+    made = tempfile.TemporaryDirectory()
+    folder = RunFolder(Path(made.name))
     folder.begin(CONFIG)
     model = loop.make_model(CONFIG)
     (stage,) = stages(CONFIG)
@@ -33,4 +45,4 @@ def write_run(path: Path) -> PyramidGenerator:
     for variable in model.generator_variables:
         variable.assign(variable * 1.3)
     manager.save(2)
-    return model
+    return made, model
