@@ -29,7 +29,7 @@ from experiments import benchmark_input, benchmark_network, benchmark_small, pro
 from pgi.atomic import write_atomically
 from pgi.rules import check_choice
 
-CASES: dict[str, Callable[[], Callable[[], tf.Tensor]]] = {
+CASES: dict[str, benchmark_network.Case] = {
     **benchmark_network.CASES,
     **benchmark_small.CASES,
     **benchmark_input.CASES,
@@ -52,7 +52,7 @@ class Measured(NamedTuple):
     Attributes:
         seconds: median of `runs`.
         runs: seconds of each timed run.
-        megabytes: growth of the process at its peak.
+        megabytes: peak memory of the process, less what it held before the first run.
     """
 
     seconds: float
@@ -61,7 +61,7 @@ class Measured(NamedTuple):
 
 
 class Target(NamedTuple):
-    """An upper bound of a case's time, divided by its baseline's, or else of its megabytes."""
+    """Upper bound of a case's time relative to its baseline, or of its megabytes without one."""
 
     case: str
     baseline: str | None
@@ -85,14 +85,14 @@ TARGETS = [
 
 
 def measure(name: str, most_runs: int = 7, seconds: float = 20.0) -> Measured:
-    """Runs a case once to warm up and then several times.
+    """Runs a case once to warm up, then several times.
 
     If the first run takes longer than `seconds`, it is the only one and counts.
 
     Args:
         name: of the case.
-        most_runs: most timed runs.
-        seconds: after this time no further run begins.
+        most_runs: maximum number of timed runs.
+        seconds: no run begins after this time.
     """
     tf.get_logger().setLevel("ERROR")
     run = CASES[name]()
@@ -120,7 +120,7 @@ def _megabytes(name: str) -> float:
 
 
 def reached(measured: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, float, float]]:
-    """What was reached of each target, and the target, where all its cases were measured."""
+    """Name, measured value and bound of each target whose cases were all measured."""
     for case, baseline, at_most in TARGETS:
         if {case, baseline or case} - set(measured):
             continue
@@ -168,7 +168,7 @@ def main(argv: list[str]) -> None:
     measured = {}
     for name in CASES:
         if any(name.startswith(GROUPS[group]) for group in groups):
-            # In a pool, a process that the system kills for lack of memory is an error.
+            # A pool raises if the system kills its process for lack of memory.
             spawn = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(1, mp_context=spawn) as pool:
                 measured[name] = pool.submit(measure, name).result()._asdict()

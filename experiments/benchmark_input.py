@@ -23,6 +23,7 @@ from absl import logging
 from PIL import Image
 
 from data.prepared import ExampleSource
+from experiments.benchmark_network import Case
 from experiments.configs import places2
 from pgi.training import loop, pipeline
 from pgi.training.reading import read_image
@@ -36,7 +37,7 @@ _CONFIG = places2.get_config()
 
 @dataclasses.dataclass(frozen=True)
 class Batches:
-    """A run of many batches; the benchmark divides its time by `times`."""
+    """Makes `times` batches in one run, by which the benchmark divides the run's time."""
 
     make: Callable[[], tf.Tensor]
     times: int = 32
@@ -141,7 +142,7 @@ def _next_of(batches: tf.data.Dataset) -> Batches:
     return Batches(lambda: tf.nest.flatten(next(iterator))[0])
 
 
-CASES: dict[str, Callable[[], Callable[[], tf.Tensor]]] = {
+CASES: dict[str, Case] = {
     "input: read": read,
     "input: decode, one thread": decode,
     "input: read, decode, crop": crops,
@@ -152,5 +153,5 @@ CASES: dict[str, Callable[[], Callable[[], tf.Tensor]]] = {
 
 
 def rates(seconds: Mapping[str, float]) -> dict[str, float]:
-    """Images per second of those cases that were measured, by seconds of each case."""
+    """Images per second of the cases that were measured; `seconds` are those of each case."""
     return {name: BATCH / seconds[name] for name in CASES if name in seconds}

@@ -32,21 +32,23 @@ WIDTH = 48  # The paper's.
 _CHANNELS = 96  # Of the features that attention works on, at a quarter of the image's side.
 
 
-def _centre_hole(side: int, hole: int) -> tf.Tensor:
+def centre_hole(side: int, hole: int) -> tf.Tensor:
+    """A mask `[1, side, side, 1]` with a square hole in the centre."""
     mask = np.zeros([1, side, side, 1], np.float32)
     first = (side - hole) // 2
     mask[:, first : first + hole, first : first + hole] = 1
     return tf.constant(mask)
 
 
-def _image(side: int, batch: int = 1) -> tf.Tensor:
+def random_image(side: int, batch: int = 1) -> tf.Tensor:
+    """Noise in [-1, 1], `[batch, side, side, 3]`."""
     return tf.random.stateless_uniform([batch, side, side, 3], [0, side], -1, 1)
 
 
 def _literal(
     foreground: tf.Tensor, background: tf.Tensor, mask: tf.Tensor, max_bytes: int | None = None
 ) -> tf.Tensor:
-    """Stands in for `contextual_attention`, but ignores the memory bound."""
+    """Replaces `contextual_attention`; ignores the memory bound."""
     parts = zip(tf.unstack(foreground), tf.unstack(background), tf.unstack(mask))
     return tf.stack([literal_attention(*part, 2, tf.float32) for part in parts])
 
@@ -58,7 +60,7 @@ def _use_literal_attention() -> None:
 
 def _attention(side: int, kind: str) -> Callable[[], tf.Tensor]:
     features = tf.random.stateless_normal([1, side // 4, side // 4, _CHANNELS], [0, side])
-    mask = _centre_hole(side // 4, side // 8)
+    mask = centre_hole(side // 4, side // 8)
     # The region that inference of a level needs: the hole and the reach of the layers after it.
     network = refine.RefineNetwork(WIDTH)
     margin = 2 * -(-network.merge_reach // 2)
@@ -76,10 +78,10 @@ def _attention(side: int, kind: str) -> Callable[[], tf.Tensor]:
 
 
 def _literal_level(side: int) -> Callable[[], tf.Tensor]:
-    """DeepFillv2: one level, applied to the whole image, with literal attention."""
+    """DeepFillv2: a pyramid of one level, on the whole image, with literal attention."""
     _use_literal_attention()
     sub_generator = SubGenerator(WIDTH)
-    image, mask = _image(side), _centre_hole(side, side // 2)
+    image, mask = random_image(side), centre_hole(side, side // 2)
     graph = tf.function(lambda *x: sub_generator(*x).completed).get_concrete_function(image, mask)
     return lambda: graph(image, mask)
 
@@ -97,8 +99,8 @@ def _pyramid(side: int, hole: int, whole: bool = False) -> Callable[[], tf.Tenso
     signature = [tf.TensorSpec([1, None, None, 3]), tf.TensorSpec([1, None, None, 1])]
     graph = tf.function(fill, input_signature=signature, autograph=False)
     # The first call compiles, and large sizes run only once.
-    graph(_image(64), _centre_hole(64, 32))
-    image, mask = _image(side), _centre_hole(side, hole)
+    graph(random_image(64), centre_hole(64, 32))
+    image, mask = random_image(side), centre_hole(side, hole)
     return lambda: graph(image, mask)
 
 
@@ -112,7 +114,7 @@ def _fill(exported: bool) -> Callable[[], tf.Tensor]:
         with tempfile.TemporaryDirectory() as folder:
             save(ServedModel(pyramid), Path(folder))
             inpainter = SavedModelInpainter(Path(folder))
-    image, hole = to_uint8(_image(512))[0].numpy(), _centre_hole(512, 256)[0].numpy() > 0.5
+    image, hole = to_uint8(random_image(512))[0].numpy(), centre_hole(512, 256)[0].numpy() > 0.5
     inpainter(image, hole)
     return lambda: tf.constant(inpainter(image, hole))
 
@@ -140,7 +142,7 @@ def _training(literal: bool) -> Callable[[], tf.Tensor]:
     pyramid = kind([256], WIDTH, dilation="standard", fusion="none")
     adam = keras.optimizers.Adam
     pyramid.compile(adam(1e-4, 0.5), adam(1e-4, 0.5), Objective(coarse_l1_weight=1.0))
-    batch = (_image(256, 4),), (tf.repeat(_centre_hole(256, 128), 4, axis=0),)
+    batch = (random_image(256, 4),), (tf.repeat(centre_hole(256, 128), 4, axis=0),)
     graph = tf.function(pyramid.train_step, autograph=False).get_concrete_function(batch)
     return lambda: graph(batch)["loss"]
 
@@ -148,7 +150,7 @@ def _training(literal: bool) -> Callable[[], tf.Tensor]:
 def _attention_gradient(megabytes: int) -> Callable[[], tf.Tensor]:
     """Forward and backward pass of attention on an image of 512 px, as in training."""
     features = tf.random.stateless_normal([1, 128, 128, _CHANNELS], [0, 1])
-    mask = _centre_hole(128, 64)
+    mask = centre_hole(128, 64)
 
     def gradient(x: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import tensorflow as tf
 
+from experiments.benchmark_network import Case, centre_hole, random_image
 from experiments.configs import small
 from pgi import images
 from pgi.config import ExperimentConfig, LossConfig, TrainConfig
@@ -33,17 +34,13 @@ def _step(config: ExperimentConfig, number: int) -> Callable[[], tf.Tensor]:
     model = loop.make_model(config)
     loop.compile_model(model, config, stage)
     side, batch = config.model.levels[-1], stage.batch_size
-    image = tf.random.stateless_uniform([batch, side, side, 3], [0, side], -1, 1)
-    quarter = side // 4
-    hole = tf.pad(
-        tf.ones([batch, 2 * quarter, 2 * quarter, 1]), [[0, 0], *[[quarter] * 2] * 2, [0, 0]]
-    )
-    inputs = images.pyramids(image, hole, len(config.model.levels))
+    holes = tf.repeat(centre_hole(side, side // 2), batch, axis=0)
+    inputs = images.pyramids(random_image(side, batch), holes, len(config.model.levels))
     graph = tf.function(model.train_step, autograph=False).get_concrete_function(inputs)
     return lambda: graph(inputs)["loss"]
 
 
-CASES: dict[str, Callable[[], Callable[[], tf.Tensor]]] = {
+CASES: dict[str, Case] = {
     "small step, before": lambda: _step(_before("float32"), 0),
     "small step, before, bfloat16": lambda: _step(_before("bfloat16"), 0),
     _STAGES[0]: lambda: _step(small.get_config(), 0),
@@ -53,20 +50,14 @@ CASES: dict[str, Callable[[], Callable[[], tf.Tensor]]] = {
 
 
 def rates(seconds: Mapping[str, float]) -> dict[str, float]:
-    """Images per second of each case, and of the whole training, all stages together.
+    """Images per second of each case and of the whole training; empty if a case is missing.
 
     Args:
         seconds: of each case.
-
-    Returns:
-        Nothing if a case was not measured.
     """
     if not set(CASES) <= set(seconds):
         return {}
-    found = {}
-    for name in CASES:
-        if name not in _STAGES:
-            found[name] = TrainConfig().batch_size / seconds[name]
+    found = {x: TrainConfig().batch_size / seconds[x] for x in CASES if x not in _STAGES}
     images_seen, time = 0, 0.0
     for name, stage in zip(_STAGES, stages(small.get_config())):
         steps = stage.last_step - stage.first_step

@@ -81,7 +81,7 @@ def _plot(axes: Axes, lines: Lines, name: str) -> set[int]:
 
 def main(argv: list[str]) -> None:
     """Draws the runs that the flags name."""
-    check("arguments", "flags only", len(argv) == 1, argv[1:])
+    program.no_arguments(argv)
     values = flags.FLAGS
     check("run", "one run folder or more", bool(values.run), values.run)
     runs = {}

@@ -1,4 +1,4 @@
-"""Sheets of images side by side under captions, and image files in memory."""
+"""Sheets of images side by side under captions, and encoding of image files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pgi.rules import check
 
 _LEAST_FONT_SIZE = 12
 _CELL_TO_FONT = 16  # Sheets of large images are viewed scaled down, so their text is larger.
-# Widths in font sizes: of a caption above narrow images, of a row's label, and of a letter.
+# Widths in font sizes: minimum of a caption, of a row's label, average of a letter.
 _CAPTION, _LABEL, _LETTER = 7, 10, 0.55
 _PNG_PIXELS = 2**20
 
@@ -42,24 +42,21 @@ def sheet(columns: Mapping[str, UInt8Array], rows: Sequence[str] | None = None) 
     check("columns", "uint8 [N, h, w, 3] and not empty", bool(fits) and all(fits), shapes)
     check("columns", "of one shape", len(set(shapes.values())) == 1, shapes)
     count, _, width = next(iter(columns.values())).shape[:3]
-    labels = [""] * count if rows is None else list(rows)
-    check("rows", f"{count} labels", len(labels) == count, labels)
 
     size = max(_LEAST_FONT_SIZE, width // _CELL_TO_FONT)
     captions = [_text(name, max(width, _CAPTION * size), size) for name in columns]
-    grid = [[_text("", _LABEL * size, size), *captions]]
-    for number, label in enumerate(labels):
-        cells = [images[number] for images in columns.values()]
-        grid.append([_text(label, _LABEL * size, size), *cells])
-    if rows is None:
-        grid = [row[1:] for row in grid]
+    grid = [captions, *map(list, zip(*columns.values()))]
+    if rows is not None:
+        check("rows", f"{count} labels", len(rows) == count, list(rows))
+        labels = [_text(label, _LABEL * size, size) for label in ("", *rows)]
+        grid = [[label, *row] for label, row in zip(labels, grid)]
     widths = [max(block.shape[1] for block in column) for column in zip(*grid)]
     strips = []
     for row in grid:
         height = max(map(len, row))
         above = 1.0 if row is grid[0] else 0.5  # Short captions stand near their images.
-        frames = (_frame(block, height, w, above, size // 4) for block, w in zip(row, widths))
-        strips.append(np.hstack(list(frames)))
+        frames = [_frame(block, height, w, above, size // 4) for block, w in zip(row, widths)]
+        strips.append(np.hstack(frames))
     return np.vstack(strips)
 
 
@@ -92,7 +89,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _text(text: str, width: int, size: int) -> UInt8Array:
-    """Centred lines of about the width, `[h, w, 3]`, cropped to the longest line."""
+    """Text wrapped to about the width, centred: `[h, w, 3]`, as wide as its longest line."""
     font = _font(size)
     lines = textwrap.wrap(text, int(width / (_LETTER * size)), break_on_hyphens=False)
     longest = max(map(font.getlength, lines), default=0)
@@ -106,8 +103,8 @@ def _text(text: str, width: int, size: int) -> UInt8Array:
 
 def _frame(block: UInt8Array, height: int, width: int, above: float, margin: int) -> UInt8Array:
     """Pads a block to a size, with the share `above` of the free height above it, and a margin."""
-    free_height, free_width = height - block.shape[0], width - block.shape[1]
-    top, left = int(above * free_height), free_width // 2
-    margins = [(top, free_height - top), (left, free_width - left), (0, 0)]
-    margins = [(before + margin, after + margin) for before, after in margins[:2]] + margins[2:]
-    return np.pad(block, margins, constant_values=255)
+    top = margin + int(above * (height - block.shape[0]))
+    left = margin + (width - block.shape[1]) // 2
+    framed = np.full([height + 2 * margin, width + 2 * margin, 3], 255, np.uint8)
+    framed[top : top + block.shape[0], left : left + block.shape[1]] = block
+    return framed

@@ -12,22 +12,21 @@ import tensorflow_datasets as tfds
 from data import archives
 from data.image_builder import ImageBuilder, examples
 
+TRAINING_IMAGES = {"standard": 1_803_460, "challenge": 8_026_628}
 VALIDATION_IMAGES = 36_500
 
 
 @dataclasses.dataclass
 class Places2Config(tfds.core.BuilderConfig):
-    """One release of Places2.
+    """One release of Places2 in one size, as they are named in its archives.
 
     Attributes:
-        train_archive: file name of the training images' archive.
-        validation_archive: file name of the validation images' archive.
-        train_images: number of training images.
+        release: "standard" or "challenge".
+        size: "large" or "256".
     """
 
-    train_archive: str = ""
-    validation_archive: str = ""
-    train_images: int = 0
+    release: str = "standard"
+    size: str = "large"
 
 
 class Builder(ImageBuilder):
@@ -36,33 +35,22 @@ class Builder(ImageBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Places365-Standard and Places365-Challenge."}
     BUILDER_CONFIGS = [
-        Places2Config(
-            name="large",
-            description="Places365-Standard, in its large size.",
-            train_archive="train_large_places365standard.tar",
-            validation_archive="val_large.tar",
-            train_images=1_803_460,
-        ),
+        Places2Config(name="large", description="Places365-Standard, in its large size."),
         Places2Config(
             name="256",
             description="Places365-Standard, resized to 256 x 256 px.",
-            train_archive="train_256_places365standard.tar",
-            validation_archive="val_256.tar",
-            train_images=1_803_460,
+            size="256",
         ),
         Places2Config(
             name="challenge_large",
             description="Places365-Challenge: Standard and 6.2 million images more.",
-            train_archive="train_large_places365challenge.tar",
-            validation_archive="val_large.tar",
-            train_images=8_026_628,
+            release="challenge",
         ),
         Places2Config(
             name="challenge_256",
             description="Places365-Challenge, resized to 256 x 256 px.",
-            train_archive="train_256_places365challenge.tar",
-            validation_archive="val_256.tar",
-            train_images=8_026_628,
+            release="challenge",
+            size="256",
         ),
     ]
     HOMEPAGE = "http://places2.csail.mit.edu/"
@@ -74,14 +62,19 @@ class Builder(ImageBuilder):
     )
 
     def counts(self) -> Mapping[str, int]:
-        return {"train": self.builder_config.train_images, "validation": VALIDATION_IMAGES}
+        training = TRAINING_IMAGES[self.builder_config.release]
+        return {"train": training, "validation": VALIDATION_IMAGES}
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         folder, config = self.manual_folder(dl_manager), self.builder_config
-        names = {"train": config.train_archive, "validation": config.validation_archive}
+        names = {
+            "train": f"train_{config.size}_places365{config.release}.tar",
+            "validation": f"val_{config.size}.tar",
+        }
         paths = {split: os.fspath(archives.find(folder, [name])) for split, name in names.items()}
         # Takes a minute and finds an incomplete download before hours of writing.
-        self.check_counts({split: _count(path) for split, path in paths.items()})
+        found = {split: sum(map(len, archives.walk_tar(path))) for split, path in paths.items()}
+        self.check_counts(found)
         return {split: self._generate_examples(path) for split, path in paths.items()}
 
     def _generate_examples(self, path: str) -> Any:
@@ -94,10 +87,6 @@ class Builder(ImageBuilder):
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.FlatMap(_read)
         )
-
-
-def _count(path: str) -> int:
-    return sum(len(group) for group in archives.walk_tar(path))
 
 
 def _read(group: list[archives.Member]) -> Iterator[tuple[str, dict[str, Any]]]:
