@@ -1,7 +1,7 @@
 """Reading images from archives without unpacking them to disk.
 
-A tar archive is walked from header to header, without reading the images. Members come in groups of
-neighbours: each group is read from one place, and on a cluster by one worker.
+A tar archive is walked from header to header, without reading the images. Neighbouring images form
+a group, which is read in one pass, on a cluster by one worker.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def find(folder: tfds.core.Path, names: Sequence[str]) -> tfds.core.Path:
     """The first of these files or folders that exists and is not empty.
 
     Raises:
-        NoUsableImageError: none does.
+        NoUsableImageError: there is none.
     """
     for path in (folder / name for name in names):
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):

@@ -42,7 +42,7 @@ _CONFIG = Path(__file__).parents[1] / "experiments" / "configs" / "small.py"
 
 
 class Part(NamedTuple):
-    """What was found in the training or the validation images.
+    """Findings about the training or the validation images.
 
     Attributes:
         name: "train" or "validation".
@@ -66,7 +66,7 @@ def check_dataset(name: str, config: ExperimentConfig, output: Path, most: int =
         name: as `data.load` takes it; the dataset in the config is ignored.
         config: of the training to come.
         output: the sheet's PNG file; its folder is created.
-        most: how many images of each part are read, evenly spaced; 0 for all.
+        most: maximum number of images read of each part, evenly spaced; 0 for all.
 
     Raises:
         RuleError: the dataset is unknown, or the output's suffix is not .png.
@@ -134,7 +134,7 @@ def _cell(crop: UInt8Array, hole: BoolArray) -> UInt8Array:
 
 
 def read(name: str, source: ImageSource, most: int = 0) -> Part:
-    """Reads a part's images, all or at most `most`, with a progress bar on stderr."""
+    """Reads a part's images, at most `most` or all if it is 0, with a progress bar on stderr."""
     total = len(source)
     count = min(most or total, total)
     sizes, failed = np.zeros([count, 2], np.int32), []

@@ -19,8 +19,8 @@ def held_out_count(images: int) -> int:
 
 
 def hold_out(source: FileSource) -> tuple[FileSource, FileSource]:
-    """Splits a source into training and validation photographs, always in the same way."""
-    # Damage shows only when a file is read. Each part needs an image that is readable.
+    """Splits a source into training and validation photographs; the same files always alike."""
+    # Damage shows only when a file is read, and each part needs a readable image.
     readable = (n for n in range(len(source)) if source.try_read(n) is not None)
     found = list(itertools.islice(readable, 2))
     if len(found) == 1:
@@ -29,8 +29,7 @@ def hold_out(source: FileSource) -> tuple[FileSource, FileSource]:
         training = source.part(found)
         training.skipped.update(source.skipped)
         return training, source.part(found)
-    held_out: list[int] = []
-    while not held_out:
+    while True:
         numbers: Sequence[int] = range(len(source))
         if source.skipped:
             numbers = [n for n in numbers if source.key(n) not in source.skipped]
@@ -38,7 +37,7 @@ def hold_out(source: FileSource) -> tuple[FileSource, FileSource]:
         # The first is known to be readable and stays in the training part.
         chosen = numbers[1 :: len(numbers) // count][:count]
         if all(source.try_read(number) is not None for number in chosen):
-            held_out = list(chosen)
-    training = source.part(sorted(set(numbers) - set(held_out)))
+            break
+    training = source.part(sorted(set(numbers) - set(chosen)))
     training.skipped.update(source.skipped)
-    return training, source.part(held_out)
+    return training, source.part(chosen)

@@ -33,7 +33,7 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     on_beam = False
 
     def fetch(self, folder: Path) -> None:
-        """Downloads into the manual folder what needs no account."""
+        """Downloads those files that need no account into the manual folder."""
 
     def counts(self) -> Mapping[str, int]:
         """Expected number of images of each split."""
@@ -53,7 +53,7 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         try:
             return dl_manager.manual_dir
         except AssertionError as error:
-            message = str(error).partition(" Create it and ")[0]  # What follows are instructions.
+            message = str(error).partition(" Create it and ")[0]  # Without TFDS's instructions.
             raise NoUsableImageError(message) from error
 
     def _info(self) -> tfds.core.DatasetInfo:

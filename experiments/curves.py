@@ -7,6 +7,7 @@ TensorBoard shows the same values; this writes a picture, without a server.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from absl import flags
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.typing import LineStyleType
 
 from experiments import program
 from pgi.rules import check
@@ -30,13 +32,13 @@ _PANELS = (
     ("gradient norm", True, ("gradient_norm",)),
     ("update / weights", True, ("update_ratio",)),
 )
-# Line style by the first known part of a name, else dashed: the refine network, which makes the
-# level's result.
-_STYLES = {"coarse": "-", "coarse_l1": "-", "discriminator": ":", "discriminator_loss": ":"}
+# Line style of each network. Values that name no network are of the level's result, which the
+# refine network makes.
+_STYLES: dict[str, LineStyleType] = {"coarse": "-", "refine": "--", "discriminator": ":"}
 
 
 def draw(runs: Mapping[str, Lines]) -> Figure:
-    """A column for each run, a row for each kind of value; levels have colours.
+    """A column for each run, a row for each kind of value, a colour for each level.
 
     Args:
         runs: lines of metrics.jsonl by title.
@@ -55,26 +57,22 @@ def draw(runs: Mapping[str, Lines]) -> Figure:
             axis.grid(alpha=0.3)
         column[-1].set_xlabel("step")
     handles = [Line2D([], [], color=f"C{n}", label=f"level {n}") for n in sorted(levels)]
-    handles += [
-        Line2D([], [], color="grey", linestyle="-", label="coarse"),
-        Line2D([], [], color="grey", linestyle="--", label="refine"),
-        Line2D([], [], color="grey", linestyle=":", label="discriminator"),
-        Line2D([], [], color="black", linestyle=":", label="mean colour"),
-    ]
+    for network, style in _STYLES.items():
+        handles.append(Line2D([], [], color="grey", linestyle=style, label=network))
+    handles.append(Line2D([], [], color="black", linestyle=":", label="mean colour"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
 def _plot(axes: Axes, lines: Lines, name: str) -> set[int]:
-    """Draws a level's or the mean colour's values; returns the level, if any."""
+    """Draws the values of a level or of the mean colour; returns the level, if any."""
     points = [(line["step"], line[name]) for line in lines if name in line]
-    parts = name.split("/")[1:]
-    level = next((int(part[6:]) for part in parts if part.startswith("level_")), None)
-    if level is not None:
-        style = next((_STYLES[part] for part in parts if part in _STYLES), "--")
-        axes.plot(*zip(*points), style, color=f"C{level}", linewidth=1.2)
+    if match := re.search(r"/level_(\d+)/", name):
+        level = int(match[1])
+        style = next((_STYLES[network] for network in _STYLES if f"/{network}" in name), "--")
+        axes.plot(*zip(*points), linestyle=style, color=f"C{level}", linewidth=1.2)
         return {level}
-    if parts == ["mean_colour_hole_l1"]:
+    if name.endswith("/mean_colour_hole_l1"):
         axes.plot(*zip(*points), ":", color="black", linewidth=1.2)
     return set()
 

@@ -1,6 +1,6 @@
-"""The frame of every program here: flags, error messages and exit statuses.
+"""What all programs share: flags, error messages and exit statuses.
 
-Exit status: 0 done, 1 something failed, 2 nothing could be begun, 130 interrupted.
+Exit status: 0 done, 1 something failed, 2 it could not start, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def run(
         main: takes the command line without its flags; returns the exit status, None for 0.
         define_flags: called before the flags are parsed, and not on import, since tests import
             several programs that have flags of the same name.
-        on_interrupt: what Ctrl-C leaves behind, for the message.
+        on_interrupt: what remains after Ctrl-C, for the message.
     """
 
     def guarded(argv: list[str]) -> int | None:
@@ -83,4 +83,4 @@ def read_config() -> ExperimentConfig:
     file = config_flags.get_config_filename(flags.FLAGS["config"]) if config else None
     rule = "a file whose get_config() gives a config"
     check("--config", rule, isinstance(config, ExperimentConfig), file)
-    return from_dict(to_dict(config))  # Made anew: flags set fields without checking them.
+    return from_dict(to_dict(config))  # Checks the fields, which flags set without checks.

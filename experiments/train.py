@@ -63,7 +63,7 @@ def _report(
 ) -> None:
     skipped = sum(len(source.skipped) for source in sources)
     if skipped:
-        print(f"Skipped files that are no usable image, see the warnings above: {skipped}")
+        print(f"Skipped unusable images, see the warnings above: {skipped}")
     print(f"\nStep {last['step']}. L1 in the hole, validation, values in [-1, 1]:")
     rows = [
         (f"level {level} ({side} px)", last.get(f"validation/level_{level}/hole_l1"))

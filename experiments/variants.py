@@ -3,7 +3,7 @@
 layers     Table 3: two levels against three
 fusion     Table 4: where a level's result enters the next
 dilation   Table 5: standard against adaptive
-further    variants that the paper has no numbers of, and its baselines: pyramids of one level
+further    variants without numbers in the paper, and its baselines, pyramids of one level
 """
 
 from __future__ import annotations

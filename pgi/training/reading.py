@@ -1,7 +1,7 @@
 """Photographs by number, as 8-bit RGB pixels.
 
-Files come as grey, palette, CMYK, 16-bit, with alpha, truncated, tiny, or are no images at all.
-All that have known colours are converted; the rest is skipped, each file with one warning.
+Files may be grey, palette, CMYK, 16-bit, with alpha, truncated, tiny, or no images at all. Those
+with known colours are converted to RGB; the others are skipped, with one warning each.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from PIL import Image, ImageOps
 from pgi.arrays import UInt8Array
 from pgi.errors import NoUsableImageError
 
-# Pillow warns of odd metadata and of large photographs. `catch_warnings` around each file would
-# not do: it swaps the filters of the whole program, and several threads read at once.
+# Pillow warns of odd metadata and of large photographs. Not by `catch_warnings` around each file,
+# which changes the filters of the whole program, while several threads read at once.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # Smaller images are icons rather than photographs, and would be enlarged into blur.
@@ -71,15 +71,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 class ImageSource(abc.ABC):
     """Images by number.
 
-    Users call `read`, which always gives an image, or `try_read`, which gives the very image of
-    that number or None. Subclasses implement `decode`.
+    Callers use `read`, which replaces an unusable image by the next usable one, or `try_read`,
+    which returns None for it. Subclasses implement `decode`.
 
     Args:
-        keep: whether decoded pixels stay in memory. For few images, whose decoding would otherwise
-            take much of each step's time on a small machine.
+        keep: whether decoded pixels stay in memory; for few images, since decoding them again takes
+            much of each step's time on a small machine.
 
     Attributes:
-        skipped: why images are unusable, by key, for those that were tried.
+        skipped: reasons why images are unusable, by key, of the images tried so far.
     """
 
     def __init__(self, keep: bool = False) -> None:
@@ -96,7 +96,7 @@ class ImageSource(abc.ABC):
 
     @abc.abstractmethod
     def key(self, number: int) -> Hashable:
-        """The key of an image in `skipped`, which also names it in messages."""
+        """The key of an image in `skipped`; also its name in messages."""
 
     @abc.abstractmethod
     def name(self, number: int) -> str:
@@ -175,7 +175,7 @@ class FileSource(ImageSource):
             raise NoUsableImageError("no image file was given")
         # There may be millions, and `Path`s take five times the memory of strings.
         self._paths = [os.fspath(path) for path in paths]
-        # `commonpath` would refuse a mix of absolute and relative paths.
+        # `commonpath` rejects a mix of absolute and relative paths.
         self._start = os.path.commonprefix(self._paths).rfind(os.sep) + 1  # noqa: RUF071
 
     @property
@@ -184,7 +184,7 @@ class FileSource(ImageSource):
         return [Path(path) for path in self._paths]
 
     def part(self, numbers: Iterable[int]) -> FileSource:
-        """A source of the files of these numbers."""
+        """A source of only these files."""
         return FileSource([self._paths[number] for number in numbers])
 
     def __len__(self) -> int:
