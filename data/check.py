@@ -35,7 +35,7 @@ from pgi.training.reading import ImageSource
 
 ROWS, COLUMNS, CELL, MARGIN = 4, 6, 192, 2  # Of the sheet; sides in pixels.
 LISTED = 20
-# Turquoise is rare in photographs, so that holes stand out.
+# Turquoise is rare in photographs, so holes stand out.
 _TINT = np.array([0, 255, 200], np.uint8)
 _QUEUED = 256  # Reads that are queued at once: a queue of millions would fill the memory.
 _CONFIG = Path(__file__).parents[1] / "experiments" / "configs" / "small.py"

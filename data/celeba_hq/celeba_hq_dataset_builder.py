@@ -67,16 +67,15 @@ def split_by_index(names: list[str], count: int, place: str) -> dict[str, list[s
         folder, _, file = name.rpartition("/")
         if match := re.fullmatch(r"\D*(\d+)\.\w+", file):
             folders[folder][int(match[1])] = name
-    for indexed in folders.values():
-        if len(indexed) == count:
-            first = min(indexed)
-            splits: dict[str, list[str]] = {"train": [], "validation": []}
-            for index in sorted(indexed):
-                held_out = index - min(first, 1) >= FIRST_HELD_OUT
-                splits["validation" if held_out else "train"].append(indexed[index])
-            return splits
-    most = max((len(indexed) for indexed in folders.values()), default=0)
-    raise NoUsableImageError(
-        f"{place} must hold a folder of {count:,} images, each named by its index; the largest "
-        f"has {most:,}."
-    )
+    indexed = next((images for images in folders.values() if len(images) == count), None)
+    if indexed is None:
+        most = max(map(len, folders.values()), default=0)
+        raise NoUsableImageError(
+            f"{place} must hold a folder of {count:,} images, each named by its index; the largest "
+            f"has {most:,}."
+        )
+    first_held_out = FIRST_HELD_OUT + min(min(indexed), 1)
+    return {
+        "train": [indexed[index] for index in sorted(indexed) if index < first_held_out],
+        "validation": [indexed[index] for index in sorted(indexed) if index >= first_held_out],
+    }

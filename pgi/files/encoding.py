@@ -12,8 +12,8 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin
 from pgi.errors import PictureError
 
 FORMATS = ("PNG", "JPEG", "WEBP")
-# Texts and the meaning of the colours. Pillow writes some other chunks itself; the rest may no
-# longer be true of the filled picture.
+# Texts and colour spaces. Pillow writes some other chunks itself; the rest may not be true of the
+# filled picture.
 _KEPT_CHUNKS = (b"cHRM", b"cICP", b"gAMA", b"sRGB", b"tEXt", b"zTXt", b"iTXt")
 
 
@@ -25,8 +25,8 @@ def save_options(image: Image.Image, content: bytes, exif: bytes) -> dict[str, d
 
     Args:
         image: loaded, as Pillow opened it.
-        content: of its file.
-        exif: to be written.
+        content: the file's bytes.
+        exif: the EXIF to write.
     """
     kept: dict[str, Any] = {"exif": exif, "icc_profile": _bytes_of(image, "icc_profile")}
     dpi, resolution = image.info.get("dpi"), {}
@@ -83,7 +83,8 @@ def _jpeg_options(image: Image.Image) -> dict[str, Any]:
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
         # XMP of other formats can be too long for JPEG.
         return {"quality": 95, "subsampling": 0, "xmp": b""}
-    # One table for each channel. Pillow uses the last one for all further channels.
+    # One table for each channel; Pillow uses the last one for all further channels. Its own
+    # `quality="keep"` needs an unchanged JPEG, and takes the tables in the order of their numbers.
     tables = [image.quantization[number] for *_, number in image.layer]
     while len(tables) > 1 and tables[-1] == tables[-2]:
         tables.pop()

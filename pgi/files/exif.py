@@ -8,7 +8,7 @@ from PIL import Image
 
 PREFIX = b"Exif\0\0"
 _ORIENTATION = 0x0112
-# Offset and length of the thumbnail's JPEG.
+# Tags of the offset and the length of the thumbnail's JPEG.
 _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 
 _Turn = Image.Transpose
@@ -62,7 +62,10 @@ def read_exif(image: Image.Image) -> tuple[bytes, int]:
 
 
 def _without_thumbnail(exif: bytes) -> bytes:
-    """Removes the link to the second directory and blanks its JPEG; no other byte moves."""
+    """Removes the link to the second directory and blanks its JPEG.
+
+    No byte moves, since offsets in makers' notes would break. Pillow's EXIF writer moves them.
+    """
     tiff = bytearray(exif.removeprefix(PREFIX))
     order = ">" if tiff.startswith(b"MM") else "<"
     try:

@@ -45,9 +45,9 @@ def inpaint_files(jobs: Sequence[Job], inpainter: Fill, settings: Settings) -> d
     """Fills all images, with a progress bar and warnings on stderr.
 
     Args:
-        jobs: without a problem.
+        jobs: those without a problem.
         inpainter: fills the hole of one upright picture.
-        settings: for all.
+        settings: for all jobs.
 
     Returns:
         The reason of each failure, by image.
@@ -80,7 +80,7 @@ def inpaint_file(job: Job, inpainter: Fill, settings: Settings) -> str | None:
     mask = _read_hole(job, picture, settings)
     if mask.all():
         raise PictureError(
-            "must have pixels outside the hole to go by, got a mask that covers it all"
+            "must have known pixels outside the hole, got a mask that covers it all"
             + _polarity_hint(job)
         )
     if mask.any():
@@ -98,7 +98,7 @@ def _read_hole(job: Job, picture: Picture, settings: Settings) -> BoolArray:
     if job.mask is None:
         alpha = picture.alpha
         if alpha is None:
-            raise PictureError("must have alpha, which is to be the mask, got none")
+            raise PictureError("must have alpha to use as its mask, got none")
         return alpha <= 127
     try:
         mask = read_mask(_read(job.mask), settings.max_megapixels, settings.polarity)

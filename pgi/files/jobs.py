@@ -53,7 +53,7 @@ def plan(
         The jobs, in the order of the images' paths.
 
     Raises:
-        PlanError: a place is missing or empty, or an output would overwrite an image, a mask or
+        PlanError: images or masks are missing, or an output would overwrite an image, a mask or
             another output.
     """
     for name, place in (("images", images), ("masks", masks)):

@@ -15,7 +15,7 @@ from pgi.rules import mask_warning
 
 
 class LevelInpainter(Protocol):
-    """What is needed of a `pgi.inference.Inpainter`."""
+    """The part of `pgi.inference.Inpainter` that is used here."""
 
     def completed_levels(self, image: UInt8Array, mask: BoolArray) -> list[UInt8Array]:
         """The levels' completed images, coarsest first, the last one the result."""
@@ -68,7 +68,7 @@ def fill_painted(
     if not hole.any():
         raise PictureError("nothing is painted: paint over what is to be replaced")
     if hole.all():
-        raise PictureError("everything is painted: leave something to go by")
+        raise PictureError("everything is painted: leave a part of the photograph unpainted")
     before = picture.rgb
     levels = inpainter.completed_levels(before, hole)
     content = picture.with_hole(levels[-1], hole).encode("PNG")

@@ -1,4 +1,4 @@
-"""One picture file: bytes in, a hole filled, bytes out, and nothing else changed.
+"""One picture file: its hole is filled, and nothing else changes.
 
 A picture of 8 bits per channel keeps its format, its size, every pixel outside the hole, its alpha,
 EXIF, ICC profile and resolution. Palettes and 1-bit pictures are written as RGB or grey, and a
@@ -28,7 +28,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 POLARITIES = ("white", "black")
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
-# Place of the bits per channel in a PNG; Pillow reads 16-bit colour as 8-bit without a sign of it.
+# Offset of the bits per channel in a PNG; Pillow reads 16-bit colour as 8-bit without telling.
 _PNG_BIT_DEPTH = 24
 
 
@@ -100,7 +100,7 @@ def read_picture(content: bytes, max_megapixels: float) -> Picture:
         max_megapixels: larger pictures are rejected before their pixels are read.
 
     Raises:
-        PictureError: the content is something else, damaged, too large, animated or of 16 bits.
+        PictureError: the content is no such file, damaged, too large, animated or of 16 bits.
     """
     with _damage_as_picture_error():
         image = _open(content, max_megapixels)
@@ -121,7 +121,7 @@ def read_mask(content: bytes, max_megapixels: float, polarity: str = "white") ->
     """Reads a mask file, which may be any still picture; its brightness counts.
 
     Args:
-        content: of a PNG, JPEG or WebP file; of 16 bits the high byte counts.
+        content: of a PNG, JPEG or WebP file; 16-bit values count by their high byte.
         max_megapixels: larger masks are rejected before their pixels are read.
         polarity: which side of mid-grey is the hole, "white" (> 127) or "black" (<= 127).
 
@@ -129,7 +129,7 @@ def read_mask(content: bytes, max_megapixels: float, polarity: str = "white") ->
         `[H, W]`, upright, True = hole.
 
     Raises:
-        PictureError: the content is something else, damaged, too large or animated.
+        PictureError: the content is no such file, damaged, too large or animated.
     """
     with _damage_as_picture_error():
         image = _open(content, max_megapixels)
@@ -176,7 +176,7 @@ def _open(content: bytes, max_megapixels: float) -> Image.Image:
 
 
 def _fillable(image: Image.Image, bits: int) -> Image.Image:
-    """The picture in the mode, of L, LA, RGB, RGBA and CMYK, that shows the same pixels."""
+    """The picture as L, LA, RGB, RGBA or CMYK, with the same visible pixels."""
     if image.mode == "P":
         colours, highest = len(image.getpalette() or []) // 3, np.asarray(image).max()
         if highest >= colours:
