@@ -65,22 +65,21 @@ def plan(
     elif output.exists() and not output.is_dir():
         raise PlanError(f"output must be a folder or have a picture's suffix, got {output}")
     paths, root = [Path(images.name)], images.parent
-    masks_of: dict[Path, list[Path]] | None = None
     if masks is not None:
         _check_apart("masks", masks, "images", images)
     if images.is_dir():
         _check_apart("output", output, "images", images)
-        paths, root = _find(images, [output, *([masks] if masks else [])]), images
+        paths, root = _find(images, [output, masks]), images
+    masks_of = defaultdict(list)
     if masks is not None and masks.is_dir():
         _check_apart("output", output, "masks", masks)
-        masks_of = defaultdict(list)
         for path in _find(masks, [output, images]):
             masks_of[path.with_suffix("")].append(masks / path)
     jobs = []
     for path in paths:
         target = output if one_file else output / _renamed(path, format)
         mask, problem = masks, ""
-        if masks is not None and masks_of is not None:
+        if masks is not None and masks.is_dir():
             mask, problem = _only_one(masks_of[path.with_suffix("")], masks / path.with_suffix(""))
         jobs.append(Job(root / path, mask, target, format, problem))
     _check_outputs(jobs)
@@ -101,9 +100,9 @@ def _format_of_file(images: Path, output: Path, format: str | None) -> str:
     return own
 
 
-def _find(folder: Path, left_out: Sequence[Path]) -> list[Path]:
+def _find(folder: Path, left_out: Sequence[Path | None]) -> list[Path]:
     """The files of a tree with a picture's suffix, as sorted paths relative to it."""
-    closed = {os.path.realpath(place) for place in left_out}
+    closed = {os.path.realpath(place) for place in left_out if place}
 
     def is_open(parent: str, name: str) -> bool:
         hidden = name.startswith(".")
