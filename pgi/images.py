@@ -70,15 +70,7 @@ def as_hole(mask: AnyArray, size: tuple[int, ...]) -> BoolArray:
 
 
 def remove_hole(image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """The masked image: 0 (mid-grey) in the hole.
-
-    Args:
-        image: `[B, H, W, C]`.
-        mask: `[B or 1, H, W, 1]`, 1 = hole.
-
-    Returns:
-        `[B, H, W, C]`.
-    """
+    """The masked image `[B, H, W, C]`: 0 (mid-grey) in the hole; arguments as of `complete`."""
     return complete(image, tf.zeros_like(image), mask)
 
 

@@ -101,6 +101,7 @@ class AttentionTile:
     def _fused_scores(
         self, inputs: AttentionInputs, rows: tf.Tensor, columns: tf.Tensor
     ) -> tf.Tensor:
+        """Scores after the two fuse passes: `[rows, columns, keys]`."""
         rows = tf.concat([rows[:1] - 1, rows, rows[-1:] + 1], axis=0)
         wider = tf.concat([columns[:1] - 1, columns, columns[-1:] + 1], axis=0)
         scores = self._scores(inputs, rows, wider)

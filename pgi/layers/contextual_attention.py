@@ -106,19 +106,10 @@ class PreparedAttention:
 
     Called as `pixels = attention(region, max_bytes=None, recompute=False)`; returns
     `[region.height, region.width, C]` float32, the region of the whole result. `recompute` keeps
-    the gradient within the bound too, at the cost of a second forward pass. The other arguments are
-    those of `contextual_attention`.
+    the gradient within the bound too, at the cost of a second forward pass.
 
-    Args:
-        foreground: `[H, W, C]`.
-        background: `[H', W', C]`.
-        mask: `[H', W', 1]`, 1 = hole.
-        rate: see `contextual_attention`.
-        softmax_scale: see `contextual_attention`.
-        fuse: see `contextual_attention`.
-
-    Raises:
-        ValueError: a known height or width is no multiple of `rate`.
+    Arguments and errors of the constructor are those of `contextual_attention`, for one image:
+    `foreground` `[H, W, C]`, `background` `[H', W', C]`, `mask` `[H', W', 1]`.
     """
 
     def __init__(
@@ -178,7 +169,7 @@ class PreparedAttention:
             def compute(*inputs: tf.Tensor) -> tf.Tensor:
                 return self.tile(AttentionInputs(*inputs), *corner, height, width)
 
-            # Of its arguments, not of what it captures, it passes the gradient on.
+            # `recompute_grad` passes gradients to its arguments, not to captured tensors.
             return (tf.recompute_grad(compute) if recompute else compute)(*self.inputs)
 
         depth = self.inputs.blocks.shape[-1]

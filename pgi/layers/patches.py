@@ -16,14 +16,11 @@ def with_border(features: tf.Tensor) -> tf.Tensor:
 
 
 def take_patches(bordered: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-    """3x3 patches around some positions, SAME-padded.
+    """SAME-padded 3x3 patches around N positions: `[N, 9 * C]`.
 
     Args:
         bordered: `[h + 2, w + 2, C]`, from `with_border`.
         positions: `[N]` int32, row-major in `[h, w]`; those off the grid have patches of zeros.
-
-    Returns:
-        `[N, 9 * C]`.
     """
     rows, stride, channels = dimensions(bordered)
     width = stride - 2
@@ -37,13 +34,9 @@ def take_patches(bordered: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
 
 
 def inverse_norms(features: tf.Tensor) -> tf.Tensor:
-    """1 / the L2 norm of every patch; norms are clamped to at least 1e-4.
+    """1 / the L2 norm of every patch of `[h, w, C]` float32: `[h * w]`.
 
-    Args:
-        features: `[h, w, C]` float32.
-
-    Returns:
-        `[h * w]`.
+    Norms are clamped to at least 1e-4.
     """
     energy = tf.reduce_sum(tf.square(features), axis=-1, keepdims=True)
     energy = tf.nn.conv2d(energy[None], tf.ones([3, 3, 1, 1]), strides=1, padding="SAME")

@@ -18,11 +18,7 @@ def dimensions(x: tf.Tensor) -> list[int | tf.Tensor]:
 def halve_mean(x: tf.Tensor) -> tf.Tensor:
     """Mean of each 2x2 block: downsamples images by one level (section 3.1.1; the mean is ours).
 
-    Args:
-        x: `[B, H, W, C]`, H and W even.
-
-    Returns:
-        `[B, H/2, W/2, C]`.
+    `[B, H, W, C]`, H and W even, to `[B, H/2, W/2, C]`.
     """
     return tf.nn.avg_pool2d(x, ksize=2, strides=2, padding="VALID")
 
@@ -31,12 +27,7 @@ def halve_max(x: tf.Tensor) -> tf.Tensor:
     """Maximum of each 2x2 block: downsamples masks by one level (section 3.1.1; maximum is ours).
 
     A block with any hole pixel becomes a hole, so no level sees pixels under the mask.
-
-    Args:
-        x: `[B, H, W, C]`, H and W even.
-
-    Returns:
-        `[B, H/2, W/2, C]`.
+    `[B, H, W, C]`, H and W even, to `[B, H/2, W/2, C]`.
     """
     return tf.nn.max_pool2d(x, ksize=2, strides=2, padding="VALID")
 
@@ -44,25 +35,14 @@ def halve_max(x: tf.Tensor) -> tf.Tensor:
 def double_bilinear(x: tf.Tensor) -> tf.Tensor:
     """Bilinear x2 with half-pixel centres: the "upsample" of equation 3 (bilinear is our choice).
 
-    Args:
-        x: `[B, H, W, C]`.
-
-    Returns:
-        `[B, 2H, 2W, C]`, of the type of `x`.
+    `[B, H, W, C]` to `[B, 2H, 2W, C]` of the same type.
     """
     _, height, width, _ = dimensions(x)
     return tf.cast(tf.image.resize(x, [2 * height, 2 * width], method="bilinear"), x.dtype)
 
 
 def double_nearest(x: tf.Tensor) -> tf.Tensor:
-    """Nearest-neighbour x2: DeepFillv2's upsampling inside a network.
-
-    Args:
-        x: `[B, H, W, C]`.
-
-    Returns:
-        `[B, 2H, 2W, C]`.
-    """
+    """Nearest-neighbour x2, DeepFillv2's upsampling in a network: to `[B, 2H, 2W, C]`."""
     batch, height, width, channels = dimensions(x)
     # Not x[:, :, None, :, None]: TensorFlow Lite slices at most five axes.
     apart = tf.reshape(x, [batch, height, 1, width, 1, channels])
@@ -76,14 +56,7 @@ def nearest_align_corners(
     """Nearest-neighbour resize with aligned corner pixels, as in DeepFillv2.
 
     TF2's resize aligns the edges of the corner pixels instead and picks other pixels.
-
-    Args:
-        x: `[B, H, W, C]`.
-        height: rows of the result, at least 1.
-        width: columns of the result, at least 1.
-
-    Returns:
-        `[B, height, width, C]`.
+    `[B, H, W, C]` to `[B, height, width, C]`, with height and width at least 1.
     """
     _, rows, columns, _ = dimensions(x)
     x = tf.gather(x, _aligned_indices(rows, height), axis=1)

@@ -31,9 +31,6 @@ def initializer(kind: str, gated: bool) -> keras.initializers.Initializer:
             2.3 / sqrt(fan in) for gated convolutions and 1 / sqrt(fan in) for the two output
             layers, which keeps the variance from layer to layer.
         gated: whether the layer is a gated convolution.
-
-    Raises:
-        ValueError: `kind` is neither.
     """
     check_choice("kernel_initializer", INITIALIZERS, kind)
     if kind == "glorot_uniform":
@@ -74,7 +71,6 @@ class Decoder(keras.layers.Layer):
         kernel_initializer: see `initializer`.
         convolution_dtype: see `GatedConv2D`.
         prefix: "conv" or "allconv", as in DeepFillv2.
-        **kwargs: of `keras.layers.Layer`.
     """
 
     def __init__(
@@ -105,9 +101,9 @@ class Decoder(keras.layers.Layer):
     @property
     def reach(self) -> int:
         """Receptive-field radius of the decoder, in features."""
-        half = reach(
-            [self.conv13, self.conv14], -(-reach([self.conv15, self.conv16, self.conv17]) // 2)
-        )
+        # Each upsampling halves the radius that its input needs, rounded up.
+        full = reach([self.conv15, self.conv16, self.conv17])
+        half = reach([self.conv13, self.conv14], -(-full // 2))
         return reach([self.conv11, self.conv12], -(-half // 2))
 
     def call(self, features: tf.Tensor) -> tf.Tensor:

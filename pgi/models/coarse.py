@@ -25,10 +25,6 @@ class CoarseNetwork(keras.layers.Layer):
         dilation_rates: one dilated convolution for each.
         kernel_initializer: "glorot_uniform" or "gated_he".
         convolution_dtype: of the gated convolutions, see `GatedConv2D`.
-        **kwargs: of `keras.layers.Layer`.
-
-    Raises:
-        ValueError: an argument breaks its rule.
     """
 
     def __init__(

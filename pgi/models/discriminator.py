@@ -20,7 +20,6 @@ class Discriminator(keras.layers.Layer):
 
     Args:
         width: filters of the first convolution; the others have 2, 4, 4, 4 and 4 times as many.
-        **kwargs: of `keras.layers.Layer`.
     """
 
     def __init__(self, width: int = 64, **kwargs: Any) -> None:

@@ -24,8 +24,8 @@ def update(
         optimizer: built for the networks' variables.
         networks: name of each network -> its trainable variables.
         gradients: name of each network -> one gradient for each of these, of this replica.
-        clip_norm: bound on the global norm of all gradients together; 0 for none. None if clipping
-            is no option, and not logged either.
+        clip_norm: bound on the global norm of all gradients together; 0 for none. None, too, is
+            no bound, and omits `name/clipped` from the logs.
 
     Returns:
         Scalars, the same on every replica. For each NETWORK: `NETWORK/gradient_norm`, before
@@ -77,7 +77,7 @@ def update_averages(
     momentum: float,
     step: tf.Tensor,
 ) -> None:
-    """Moves the moving average of each variable towards its value; in a replica's context.
+    """Moves the moving average of each variable towards its value; called in a replica context.
 
     Args:
         averages: one for each variable.
@@ -89,7 +89,7 @@ def update_averages(
     n = tf.cast(step, tf.float32)
     kept = tf.minimum(momentum, (1.0 + n) / (10.0 + n))
 
-    # In the cross-replica context, where a mirrored variable takes an assignment.
+    # A mirrored variable can be assigned in the cross-replica context only.
     def assign(strategy: tf.distribute.Strategy, kept: tf.Tensor) -> None:
         for average, variable in zip(averages, variables):
             strategy.extended.update(

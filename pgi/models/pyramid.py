@@ -24,7 +24,7 @@ Training. Each level has a discriminator of its own. The levels' losses are weig
 lower ones. A step runs the generators once: their results, held constant, train the discriminators
 first; then the updated discriminators judge the same results to train the generators.
 
-Conventions, here and in all that follows:
+Conventions, here and in the modules below:
     images      `[B, H, W, 3]` float32, RGB in [-1, 1]
     masks       `[B, H, W, 1]` float32, 1 = hole, 0 = known
     a pyramid   a tuple with the coarsest level first
@@ -65,9 +65,6 @@ def dilation_rates(dilation: str, levels: int) -> list[tuple[int, ...]]:
     Args:
         dilation: "adaptive" (fewer and smaller rates where detail is the task) or "standard".
         levels: number of levels.
-
-    Raises:
-        ValueError: `dilation` is neither.
     """
     check_choice("dilation", DILATIONS, dilation)
     if dilation == "standard":
@@ -85,8 +82,8 @@ class PyramidGenerator(keras.Model):
     With `training=True` a call uses the weights that are trained, otherwise their moving average,
     if `compile` was told to keep one.
 
-    `evaluate` takes a dataset of `(images, masks)`; `fit` takes one too, or a dataset of whatever
-    `compile`'s `preprocess` turns into that.
+    `evaluate` takes a dataset of `(images, masks)`. So does `fit`, unless `compile` was given a
+    `preprocess` that makes them from other batches.
 
     Args:
         levels: side of each level's training images in pixels, coarsest first, doubling.
@@ -99,10 +96,6 @@ class PyramidGenerator(keras.Model):
             discriminators, if the model is not trained.
         convolution_dtype: of the sub-generators' gated convolutions, see `GatedConv2D`.
         attention_max_bytes: `max_bytes` of `contextual_attention`.
-        **kwargs: of `keras.Model`.
-
-    Raises:
-        ValueError: an argument breaks its rule.
     """
 
     def __init__(
@@ -233,7 +226,7 @@ class PyramidGenerator(keras.Model):
             ema_momentum: share of the moving average of the sub-generators' weights that is kept
                 in a step, in [0, 1); 0 for no average.
             preprocess: applied to each replica's batch at the start of `train_step`.
-            **kwargs: of `keras.Model.compile`.
+            **kwargs: as of `keras.Model.compile`.
 
         Raises:
             ValueError: the number of weights is not that of the levels, or the model has no
@@ -259,7 +252,7 @@ class PyramidGenerator(keras.Model):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        # Keras asks before `compile`, too.
+        # Keras reads this before `compile`, too.
         names = ("_train_means", "_test_means")
         return [getattr(self, name) for name in names if hasattr(self, name)]
 
@@ -338,9 +331,9 @@ class PyramidGenerator(keras.Model):
         if not self.ema_momentum:
             return
         for n, since in zip(self.trained_levels, self.trained_since):
-            networks = (self.averaged_sub_generators[n], self.sub_generators[n])
-            averages, variables = (network.variables for network in networks)
-            update_averages(averages, variables, self.ema_momentum, self.steps_taken - since)
+            averages, variables = self.averaged_sub_generators[n], self.sub_generators[n]
+            steps = self.steps_taken - since
+            update_averages(averages.variables, variables.variables, self.ema_momentum, steps)
 
 
 def _bottom_up(

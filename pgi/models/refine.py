@@ -36,10 +36,6 @@ class RefineNetwork(keras.layers.Layer):
         kernel_initializer: "glorot_uniform" or "gated_he".
         convolution_dtype: of the gated convolutions, see `GatedConv2D`.
         attention_max_bytes: `max_bytes` of `contextual_attention`.
-        **kwargs: of `keras.layers.Layer`.
-
-    Raises:
-        ValueError: an argument breaks its rule.
     """
 
     def __init__(

@@ -62,11 +62,10 @@ class SubGenerator(keras.layers.Layer):
         kernel_initializer: "glorot_uniform" or "gated_he".
         convolution_dtype: of the gated convolutions, see `GatedConv2D`.
         attention_max_bytes: `max_bytes` of `contextual_attention`.
-        **kwargs: of `keras.layers.Layer`.
 
     Raises:
-        ValueError: an argument breaks its rule, H or W is no multiple of 8, or `lower` is missing
-            but there is no coarse network.
+        ValueError: in a call, H or W is no multiple of 8, or `lower` is missing but there is no
+            coarse network.
     """
 
     def __init__(
