@@ -8,7 +8,7 @@ config as JSON and refuses to continue with another one.
 # No `from __future__ import annotations`: the flags read the fields' types at run time.
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,13 @@ CONVOLUTION_DTYPES = ("float32", "bfloat16")
 STARTS = ("initializer", "below")
 
 
+def _check_each(part: Any, names: Sequence[str], rule: str, holds: Callable[[Any], bool]) -> None:
+    """Checks one rule for some fields of a part of the config."""
+    for name in names:
+        value = getattr(part, name)
+        check(name, rule, holds(value), value)
+
+
 @dataclass
 class ModelConfig:
     """The networks (sections 3.1.1 to 3.1.3); see `pgi.models.PyramidGenerator` for each field."""
@@ -49,12 +56,7 @@ class ModelConfig:
         check_choice("dilation", DILATIONS, self.dilation)
         check_fusion(self.fusion, self.drop_coarse)
         check_choice("kernel_initializer", INITIALIZERS, self.kernel_initializer)
-        check(
-            "discriminator_width",
-            "positive",
-            self.discriminator_width > 0,
-            self.discriminator_width,
-        )
+        _check_each(self, ["discriminator_width"], "positive", lambda x: x > 0)
 
 
 @dataclass
@@ -73,21 +75,10 @@ class LossConfig:
     adversarial_warmup: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in (
-            "l1_weight",
-            "coarse_l1_weight",
-            "adversarial_weight",
-        ):
-            value = getattr(self, name)
-            check(name, "at least 0", value >= 0, value)
-        warmup = self.adversarial_warmup
-        check("adversarial_warmup", "in [0, 1]", 0 <= warmup <= 1, warmup)
-        check(
-            "level_weights",
-            "all at least 0",
-            all(weight >= 0 for weight in self.level_weights),
-            self.level_weights,
-        )
+        weights = ("l1_weight", "coarse_l1_weight", "adversarial_weight")
+        _check_each(self, weights, "at least 0", lambda x: x >= 0)
+        _check_each(self, ["adversarial_warmup"], "in [0, 1]", lambda x: 0 <= x <= 1)
+        _check_each(self, ["level_weights"], "all at least 0", lambda x: all(weight >= 0 for weight in x))
 
 
 @dataclass
@@ -111,12 +102,8 @@ class MaskConfig:
     def __post_init__(self) -> None:
         check_choice("square", PLACEMENTS, self.square)
         widths = (self.min_stroke_width, self.max_stroke_width)
-        check(
-            "min_stroke_width, max_stroke_width",
-            "positive and in order",
-            0 < widths[0] <= widths[1],
-            widths,
-        )
+        fits = 0 < widths[0] <= widths[1]
+        check("min_stroke_width, max_stroke_width", "positive and in order", fits, widths)
 
 
 @dataclass
@@ -147,8 +134,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         check("dataset", 'named, such as "samples"', bool(self.dataset), self.dataset)
         check_choice("crop", CROPS, self.crop)
-        check("colour_jitter", "in [0, 1]", 0 <= self.colour_jitter <= 1, self.colour_jitter)
-        check("validation_images", "positive", self.validation_images > 0, self.validation_images)
+        _check_each(self, ["colour_jitter"], "in [0, 1]", lambda x: 0 <= x <= 1)
+        _check_each(self, ["validation_images"], "positive", lambda x: x > 0)
 
 
 @dataclass
@@ -166,8 +153,8 @@ class TrainConfig:
         beta_2: of both Adam optimisers.
         epsilon: of both Adam optimisers.
         clip_norm: bound on the global norm of the sub-generators' gradient; 0 for none.
-        steps: number of training steps, over all sittings.
-        minutes: a sitting stops after this time; the same command continues it. 0 for no limit.
+        steps: number of training steps, over all calls of the command.
+        minutes: a call stops after this time; the same command continues. 0 for no limit.
         schedule: which levels a step trains. "joint": all. "layerwise": one stage per level, from
             the lowest up, each training its level alone (section 3.2). "bottom_up": the same
             stages, each training its level and all levels below it.
@@ -220,27 +207,15 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in (
-            "batch_size",
-            "learning_rate",
-            "epsilon",
-            "attention_megabytes",
-            "steps",
-            "snapshot_steps",
-            "keep_checkpoints",
-        ):
-            value = getattr(self, name)
-            check(name, "positive", value > 0, value)
-        for name in ("warmup_steps", "clip_norm", "minutes", "milestone_steps", "milestone_hours"):
-            value = getattr(self, name)
-            check(name, "at least 0", value >= 0, value)
-        for name in ("beta_1", "beta_2", "ema_momentum"):
-            value = getattr(self, name)
-            check(name, "in [0, 1)", 0 <= value < 1, value)
-        for name in ("stage_shares", "stage_batch_multiples"):
-            values = getattr(self, name)
-            check(name, "all positive", all(value > 0 for value in values), values)
-        check("seed", "in [0, 2**31 - 1)", 0 <= self.seed < 2**31 - 1, self.seed)
+        sizes = ("batch_size", "learning_rate", "epsilon", "attention_megabytes")
+        counts = ("steps", "snapshot_steps", "keep_checkpoints")
+        _check_each(self, sizes + counts, "positive", lambda x: x > 0)
+        optional = ("warmup_steps", "clip_norm", "minutes", "milestone_steps", "milestone_hours")
+        _check_each(self, optional, "at least 0", lambda x: x >= 0)
+        _check_each(self, ("beta_1", "beta_2", "ema_momentum"), "in [0, 1)", lambda x: 0 <= x < 1)
+        of_stages = ("stage_shares", "stage_batch_multiples")
+        _check_each(self, of_stages, "all positive", lambda x: all(value > 0 for value in x))
+        _check_each(self, ["seed"], "in [0, 2**31 - 1)", lambda x: 0 <= x < 2**31 - 1)
         named = self.initial_weights != "deepfillv2:"
         check("initial_weights", "followed by a path", named, self.initial_weights)
         check_choice("schedule", SCHEDULES, self.schedule)

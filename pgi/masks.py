@@ -47,7 +47,8 @@ def training_masks(
         `[B, height, width, 1]` float32, 1 = hole, 0 = known.
 
     Raises:
-        ValueError: as `random_squares` and `brush_strokes` do.
+        ValueError: `placement` is neither, not 1 <= `min_width` <= `max_width`, or `seeds` are not
+            integers `[B, 2]`.
     """
     square = random_squares(seeds, height, width, placement=placement)
     strokes = brush_strokes(seeds, height, width, min_width=min_width, max_width=max_width)
@@ -73,9 +74,6 @@ def random_squares(
 
     Returns:
         `[B, height, width, 1]` float32, 1 = hole, 0 = known.
-
-    Raises:
-        ValueError: `placement` is neither of the two, or `seeds` are not integers `[B, 2]`.
     """
     check_choice("placement", PLACEMENTS, placement)
     place_y, inset_y, place_x, inset_x = tf.unstack(uniform(seeds, _SQUARE, [4]), axis=1)
@@ -116,9 +114,6 @@ def brush_strokes(
 
     Returns:
         `[B, height, width, 1]` float32, 1 = hole, 0 = known.
-
-    Raises:
-        ValueError: not 1 <= `min_width` <= `max_width`, or `seeds` are not integers `[B, 2]`.
     """
     vertices, widths, valid = stroke_vertices(
         seeds, height, width, min_width=min_width, max_width=max_width
@@ -139,7 +134,7 @@ def stroke_vertices(
     min_width: float = 12,
     max_width: float = 40,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Geometry of the strokes of `brush_strokes`, which documents arguments and errors.
+    """Geometry of the strokes of `brush_strokes`, which documents the arguments.
 
     Returns:
         vertices: `[B, 3, 12, 2]` int32, (x, y) in pixels. The first of a stroke is a pixel of the
@@ -273,9 +268,6 @@ def uniform(seeds: tf.Tensor, stream: int, shape: list[int]) -> tf.Tensor:
 
     Returns:
         `[B, *shape]` float64.
-
-    Raises:
-        ValueError: `seeds` are not integers `[B, 2]`.
     """
     seeds = tf.convert_to_tensor(seeds)
     if not (seeds.dtype.is_integer and seeds.shape.is_compatible_with([None, 2])):

@@ -7,7 +7,6 @@ that name neither, so they run inside a dataset that ignores errors.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -16,18 +15,6 @@ from pgi.images import complete
 # With the header of the first chunk, so that the size read after it is the one that is decoded.
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _JPEG = b"\xff\xd8\xff"
-
-
-class ServedFile(NamedTuple):
-    """A file's bytes and its name in errors.
-
-    Attributes:
-        content: string `[]`.
-        name: string `[]`, such as "image_bytes[2]".
-    """
-
-    content: tf.Tensor
-    name: tf.Tensor
 
 
 def require(
@@ -48,23 +35,26 @@ def require(
         return tf.identity(value)
 
 
-def decode_image(file: ServedFile, max_megapixels: float) -> tf.Tensor:
+def decode_image(content: tf.Tensor, name: tf.Tensor, max_megapixels: float) -> tf.Tensor:
     """The pixels of a PNG or JPEG file of 8 bits per channel, without applying EXIF.
 
+    Channels are kept, except that palettes and CMYK become RGB (or RGBA). A single transparent
+    colour of RGB or grey becomes opaque.
+
     Args:
-        file: its channels are kept, except that palettes and CMYK become RGB (or RGBA). A single
-            transparent colour of RGB or grey becomes opaque.
+        content: string `[]`, the file's bytes.
+        name: string `[]`, the file's name in errors, such as "image_bytes[2]".
         max_megapixels: larger images are rejected by their header.
 
     Returns:
         uint8 `[H, W, C]`, C of 1 (grey), 2 (grey and alpha), 3 or 4.
     """
-    return _decode(file, 0, max_megapixels, most_bits=8)
+    return _decode(content, name, 0, max_megapixels, most_bits=8)
 
 
-def decode_mask(file: ServedFile, max_megapixels: float) -> tf.Tensor:
+def decode_mask(content: tf.Tensor, name: tf.Tensor, max_megapixels: float) -> tf.Tensor:
     """The same as grey, uint8 `[H, W]`. Of 16 bits the higher 8 are used; alpha is ignored."""
-    return tf.squeeze(_decode(file, 1, max_megapixels, most_bits=16), 2)
+    return tf.squeeze(_decode(content, name, 1, max_megapixels, most_bits=16), 2)
 
 
 def rgb_of(pixels: tf.Tensor) -> tf.Tensor:
@@ -100,8 +90,9 @@ def encode_filled(pixels: tf.Tensor, filled: tf.Tensor, hole: tf.Tensor) -> tf.T
     return tf.io.encode_png(complete(pixels, new, tf.cast(hole, tf.float32)[..., None]))
 
 
-def _decode(file: ServedFile, channels: int, max_megapixels: float, most_bits: int) -> tf.Tensor:
-    content, name = file
+def _decode(
+    content: tf.Tensor, name: tf.Tensor, channels: int, max_megapixels: float, most_bits: int
+) -> tf.Tensor:
     png = _begins_with(content, _PNG)
     known, length = png | _begins_with(content, _JPEG), tf.strings.length(content)
     content = require(

@@ -6,14 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from pgi.export.image_codec import (
-    ServedFile,
-    decode_image,
-    decode_mask,
-    encode_filled,
-    require,
-    rgb_of,
-)
+from pgi.export.image_codec import decode_image, decode_mask, encode_filled, require, rgb_of
 from pgi.inference.pyramid_inpainter import complete_image
 from pgi.models import PyramidGenerator
 
@@ -86,8 +79,8 @@ class ServedModel(tf.Module):
         def fill(element: tuple[tf.Tensor, ...]) -> tf.Tensor:
             number, image_file, mask_file = element
             image_name, mask_name = (_element(x, number) for x in ("image_bytes", "mask_bytes"))
-            pixels = decode_image(ServedFile(image_file, image_name), self._max_megapixels)
-            grey = decode_mask(ServedFile(mask_file, mask_name), self._max_megapixels)
+            pixels = decode_image(image_file, image_name, self._max_megapixels)
+            grey = decode_mask(mask_file, mask_name, self._max_megapixels)
             same = tf.reduce_all(tf.shape(pixels)[:2] == tf.shape(grey))
             sides = *_sides(grey), " where the image has ", *_sides(pixels)
             grey = require(grey, mask_name, "of the image's size", same, *sides)

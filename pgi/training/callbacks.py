@@ -49,7 +49,7 @@ class TensorLogs(keras.callbacks.Callback):
 
 
 class TotalSteps(TensorLogs):
-    """Stops training after a number of steps, counted over all sittings."""
+    """Stops training after a number of steps, from the beginning of the run."""
 
     def __init__(self, steps: int) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ class ProgressBar(tfa.callbacks.TQDMProgressBar):
     """TFA's progress bar over a whole stage; shows rate, losses, gradient norm and time left.
 
     Args:
-        first_step: first step of this sitting.
+        first_step: first step of this call.
         steps: last step.
         seconds: time limit; may be infinite.
         label: text before the bar.

@@ -26,8 +26,7 @@ from pgi.config import ExperimentConfig, differences, from_dict, to_dict
 from pgi.errors import RunFolderError
 from pgi.provenance import provenance
 
-# Fields of `train` that a continued run may change: they leave what a step computes as it is, up
-# to rounding.
+# Fields of `train` that a continued run may change: a step computes the same, up to rounding.
 _FREE_TO_CHANGE = (
     "steps",
     "minutes",
