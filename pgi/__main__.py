@@ -20,9 +20,7 @@ from pgi.files.jobs import plan
 from pgi.files.pictures import POLARITIES
 
 if typing.TYPE_CHECKING:
-    from pgi.export.portable import Agreement
     from pgi.inference import Inpainter
-    from pgi.models import PyramidGenerator
 
 _INPAINT = """\
 Fills the holes of PNG, JPEG and WebP pictures of 8 bits per channel. A result keeps its picture's
@@ -211,7 +209,15 @@ def _export(arguments: argparse.Namespace) -> int:
         output = export_saved_model(checkpoint, output, arguments.version, limit)
     else:
         output.parent.mkdir(parents=True, exist_ok=True)
-        agreement = _export_portable(arguments, load_float32(checkpoint).model, output)
+        model = load_float32(checkpoint).model
+        if arguments.format == "onnx":
+            from pgi.export.onnx import export_onnx
+
+            agreement = export_onnx(model, output)
+        else:
+            from pgi.export.tflite import export_tflite
+
+            agreement = export_tflite(model, output, *(arguments.size or [model.levels[-1]] * 2))
         print(
             "Compared with TensorFlow, values in [-1, 1]: largest difference "
             f"{agreement.largest:.2g}, mean {agreement.mean:.2g}"
@@ -220,18 +226,6 @@ def _export(arguments: argparse.Namespace) -> int:
             print(f"(between TensorFlow's own eager and graph results: {agreement.rounding:.2g})")
     print(f"{checkpoint.name} of {arguments.run_folder} exported to {output}")
     return 0
-
-
-def _export_portable(
-    arguments: argparse.Namespace, model: PyramidGenerator, output: Path
-) -> Agreement:
-    if arguments.format == "onnx":
-        from pgi.export.onnx import export_onnx
-
-        return export_onnx(model, output)
-    from pgi.export.tflite import export_tflite
-
-    return export_tflite(model, output, *(arguments.size or [model.levels[-1]] * 2))
 
 
 def _demo(arguments: argparse.Namespace) -> int:

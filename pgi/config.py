@@ -78,7 +78,9 @@ class LossConfig:
         weights = ("l1_weight", "coarse_l1_weight", "adversarial_weight")
         _check_each(self, weights, "at least 0", lambda x: x >= 0)
         _check_each(self, ["adversarial_warmup"], "in [0, 1]", lambda x: 0 <= x <= 1)
-        _check_each(self, ["level_weights"], "all at least 0", lambda x: all(weight >= 0 for weight in x))
+        _check_each(
+            self, ["level_weights"], "all at least 0", lambda x: all(weight >= 0 for weight in x)
+        )
 
 
 @dataclass

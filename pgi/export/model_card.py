@@ -77,7 +77,7 @@ def _masks(mask: MaskConfig) -> str:
 
 
 def _validation(checkpoint: Checkpoint) -> Iterator[str]:
-    """Training's validation at the checkpoint's step."""
+    """The validation during training at the checkpoint's step."""
     found = [line for line in checkpoint.run.read_metrics() if line["step"] == checkpoint.step]
     name, mean_colour = "validation/hole_l1", "validation/mean_colour_hole_l1"
     if not found or name not in found[-1]:

@@ -48,13 +48,15 @@ def export_onnx(model: PyramidGenerator, path: str | Path) -> Agreement:
             other results. Nothing is written.
     """
     _require_packages()
+    import onnx
+
     path = require_file(path)
     side = model.levels[-1]
     function = portable_function(model)
     with quiet(), explained("tf2onnx cannot convert this model"):
         content = _convert(function)
     with explained("tf2onnx made an invalid graph"):
-        _check(content)
+        onnx.checker.check_model(content, full_check=True)
     with explained("ONNX Runtime cannot load the converted model"):
         run = _runner(content)
     # The second size has odd and different sides, smaller and larger than the training's.
@@ -69,10 +71,9 @@ def _require_packages() -> None:
         for name in ("onnx", "onnxruntime", "tf2onnx"):
             importlib.import_module(name)
     except ImportError as error:
-        message = (
+        raise ExportError(
             f'ONNX needs the extra [onnx]: pip install -c constraints.txt -e ".[onnx]" ({error})'
-        )
-        raise ExportError(message) from error
+        ) from error
 
 
 def _convert(function: tf.types.experimental.GenericFunction) -> bytes:
@@ -91,23 +92,15 @@ def _convert(function: tf.types.experimental.GenericFunction) -> bytes:
     return content
 
 
-def _check(content: bytes) -> None:
-    import onnx
-
-    onnx.checker.check_model(content, full_check=True)
-
-
 # tf2onnx rounds integer quotients towards zero, but TensorFlow rounds them down. That matters here,
 # since -(-a // b) rounds sizes up.
-def _floor_mod(ctx: Any, node: Any, name: str, args: Any) -> None:
+def _floor_mod(_ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """ONNX's Mod has the sign of the divisor, like FloorMod."""
-    del ctx, name, args
     node.type = "Mod"
 
 
-def _floor_div(ctx: Any, node: Any, name: str, args: Any) -> None:
+def _floor_div(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """(x - x mod y) / y, which is exact."""
-    del name, args
     dividend, divisor = node.input
     rest = ctx.make_node("Mod", [dividend, divisor]).output[0]
     whole = ctx.make_node("Sub", [dividend, rest]).output[0]

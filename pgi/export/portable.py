@@ -63,8 +63,7 @@ def portable_function(
 
     Args:
         model: built, with layers that compute in float32.
-        height: of the images; None for any.
-        width: of the images; None for any.
+        height, width: of the images; None for any.
     """
 
     def fill(image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -133,12 +132,9 @@ def require_agreement(
             )
         steps = np.abs(result[0].astype(int) - inpainter(image[0], mask[0]))
         hole = mask[0] > 127
-        for where, off, bound in (
-            ("in the hole", np.max(steps * hole), 1),
-            ("outside the hole", np.max(steps * ~hole), 0),
-        ):
-            if off > bound:
-                much = f"{off} of 255 {where}, of which {bound} is allowed"
+        for where, pixels, bound in (("in the hole", hole, 1), ("outside the hole", ~hole, 0)):
+            if (most := np.max(steps * pixels)) > bound:
+                much = f"{most} of 255 {where}, of which {bound} is allowed"
                 raise ExportError(f"{place} result differs by {much}; nothing was written")
     return Agreement(*(max(values) for values in zip(*agreements)))
 

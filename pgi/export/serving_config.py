@@ -36,11 +36,7 @@ prometheus_config {
 
 
 def contents(name: str) -> dict[str, str]:
-    """File names and contents.
-
-    Args:
-        name: of the model.
-    """
+    """The contents of the files by their names; `name` is the model's."""
     return {
         "models.config": _MODELS.format(name=name),
         "batching.config": _BATCHING,

@@ -1,7 +1,7 @@
 """Example requests that TensorFlow Serving replays before it serves a version.
 
-They are `PredictionLog`s, which belong into the SavedModel's
-`assets.extra/tf_serving_warmup_requests`, a TFRecord file. Without them the first client waits.
+They are `PredictionLog`s in the SavedModel's `assets.extra/tf_serving_warmup_requests`, a TFRecord
+file. Without them the first client's request is slow.
 """
 
 from __future__ import annotations

@@ -49,8 +49,7 @@ class Inpainter(Protocol):
 
         Returns:
             uint8 `[H / 2**k, W / 2**k, 3]`, sides rounded up. The last, with k = 0, equals the
-            result of a call to the bit. An implementation that knows no lower levels returns this
-            one alone.
+            result of a call to the bit. A model without lower levels' results returns it alone.
 
         Raises:
             RuleError: as a call.
@@ -58,11 +57,7 @@ class Inpainter(Protocol):
 
 
 def checked(image: UInt8Array, mask: AnyArray) -> tuple[UInt8Array, BoolArray]:
-    """One image, and its mask as bool `[H, W]`.
-
-    Raises:
-        RuleError: as an `Inpainter`.
-    """
+    """One image, and its mask as bool `[H, W]`, after the checks of an `Inpainter`."""
     image = np.asarray(image)
     fits = image.dtype == np.uint8 and image.ndim == 3 and image.shape[-1:] == (3,)
     check("image", "uint8 [H, W, 3]", fits and image.size > 0, f"{image.dtype} {image.shape}")
@@ -79,10 +74,7 @@ def fill_batch(
     Args:
         image: one or a batch.
         mask: one for all images, or one for each.
-        fill: fills one image, given its mask as bool `[H, W]` with a hole.
-
-    Raises:
-        RuleError: as an `Inpainter`; before any image is filled.
+        fill: fills one image, given its mask as bool `[H, W]` with a hole; called after all checks.
     """
     image = np.asarray(image)
     check("image", "uint8", image.dtype == np.uint8, str(image.dtype))

@@ -24,8 +24,7 @@ class PyramidInpainter:
 
     Args:
         model: built.
-        origin: see `Inpainter`.
-        warning: see `Inpainter`.
+        origin, warning: see `Inpainter`.
 
     Section 4 ("any resolution"). The mirroring is ours.
     """
@@ -49,15 +48,7 @@ class PyramidInpainter:
     def raw(self, image: UInt8Array, mask: AnyArray) -> UInt8Array:
         """The highest level's output for one whole image, before known pixels are restored.
 
-        Args:
-            image: uint8 `[H, W, 3]`.
-            mask: as for a call.
-
-        Returns:
-            uint8 `[H, W, 3]`.
-
-        Raises:
-            RuleError: as a call.
+        Arguments and errors as of `completed_levels`; returns uint8 `[H, W, 3]`.
         """
         raw: UInt8Array = self._raw(*checked(image, mask)).numpy()
         return raw

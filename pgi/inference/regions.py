@@ -88,9 +88,7 @@ def paint(
     Args:
         regions: `[N, 4]` int32, disjoint.
         compute: returns a region's pixels, `[1, region.height, region.width, channels]`.
-        height: of the image.
-        width: of the image.
-        channels: of the image.
+        height, width, channels: of the image.
 
     Returns:
         `[1, height, width, channels]` float32.

@@ -13,7 +13,7 @@ from pgi.inference.inpainter import checked, fill_batch
 
 
 class SavedModelInpainter:
-    """An `Inpainter` with a SavedModel that `pgi export` wrote. It knows no lower levels.
+    """An `Inpainter` with a SavedModel that `pgi export` wrote, without lower levels' results.
 
     Args:
         path: folder that holds saved_model.pb.

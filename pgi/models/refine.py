@@ -91,18 +91,13 @@ class RefineNetwork(keras.layers.Layer):
 
     def attend(self, features: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Contextual attention over the attention encoder's features `[B, H/4, W/4, 2 * width]`."""
-        mask = self._small(mask, features)
+        mask = nearest_align_corners(mask, *dimensions(features)[1:3])
         return contextual_attention(features, features, mask, max_bytes=self.attention_max_bytes)
 
     def prepare_attention(self, features: tf.Tensor, mask: tf.Tensor) -> PreparedAttention:
         """`attend` for one image, `[1, H/4, W/4, 2 * width]`, to be computed region by region."""
-        mask = self._small(mask, features)
+        mask = nearest_align_corners(mask, *dimensions(features)[1:3])
         return PreparedAttention(features[0], features[0], mask[0])
-
-    @staticmethod
-    def _small(mask: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-        _, height, width, _ = dimensions(features)
-        return nearest_align_corners(mask, height, width)
 
     def merge(self, convolution: tf.Tensor, attention: tf.Tensor) -> tf.Tensor:
         """Merges the features of both paths, each `[B, h, w, 2 * width]`, to `[B, 4h, 4w, 3]`."""

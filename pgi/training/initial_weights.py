@@ -63,22 +63,21 @@ def start_from_below(model: PyramidGenerator, level: int) -> None:
 
 
 def _copy(source: SubGenerator, target: SubGenerator) -> None:
-    """Copies the weights of all layers that both networks have.
-
-    Raises:
-        ValueError: a layer's weights have another shape.
-    """
+    """Copies the weights of all layers that both networks have; ValueError if a shape differs."""
     theirs, ours = map(deepfillv2.generator_variables, (source, target))
     for name in theirs.keys() & ours.keys():
         ours[name].assign(theirs[name])
 
 
-def _without(theirs: Iterable[str], ours: Iterable[str]) -> str:
-    """Report of the layers that only one of two sub-generators has."""
-    names = [{name.split("/")[1] for name in part} for part in (theirs, ours)]
-    left_out, missing = sorted(names[0] - names[1]), sorted(names[1] - names[0])
-    text = f"; left out: {', '.join(left_out)}" * bool(left_out)
-    return text + f"; not there: {', '.join(missing)}" * bool(missing)
+def _unshared_layers(theirs: Iterable[str], ours: Iterable[str]) -> str:
+    """Report of the layers that only one of two sub-generators has, by their variables' names."""
+    their_layers, our_layers = ({name.split("/")[1] for name in part} for part in (theirs, ours))
+    report = ""
+    if left_out := sorted(their_layers - our_layers):
+        report += f"; left out: {', '.join(left_out)}"
+    if missing := sorted(our_layers - their_layers):
+        report += f"; not there: {', '.join(missing)}"
+    return report
 
 
 def _load_run(model: PyramidGenerator, source: str) -> list[str]:
@@ -96,9 +95,10 @@ def _load_run(model: PyramidGenerator, source: str) -> list[str]:
             lines.append(f"{name}: not there; keeps its initial weights")
             continue
         number = theirs.levels.index(side)
+        networks = (theirs.sub_generators[number], model.sub_generators[level])
+        discriminator = theirs.discriminators[number].get_weights()
         try:
-            _copy(theirs.sub_generators[number], model.sub_generators[level])
-            discriminator = theirs.discriminators[number].get_weights()
+            _copy(*networks)
             model.discriminators[level].set_weights(discriminator)
         except ValueError as error:
             raise RuleError(
@@ -106,8 +106,7 @@ def _load_run(model: PyramidGenerator, source: str) -> list[str]:
                 f"{name} does not fit: {error}"
             ) from error
         which = "moving average" if averaged else "weights"
-        layers = (theirs.sub_generators[number], model.sub_generators[level])
-        rest = _without(*map(deepfillv2.generator_variables, layers))
+        rest = _unshared_layers(*map(deepfillv2.generator_variables, networks))
         lines.append(f"{name}: {which} of its sub-generator; discriminator{rest}")
     return lines
 
@@ -126,7 +125,7 @@ def _load_deepfillv2(model: PyramidGenerator, path: str) -> list[str]:
                 f"train.initial_weights must fit level {level} ({side} px): {error}"
             ) from error
         theirs = [name for name in names if name.startswith("inpaint_net/")]
-        rest = _without(theirs, deepfillv2.generator_variables(generator))
+        rest = _unshared_layers(theirs, deepfillv2.generator_variables(generator))
         wanted = deepfillv2.discriminator_variables(discriminator)
         fits = all(names.get(name) == list(v.shape) for name, v in wanted.items())
         if fits:

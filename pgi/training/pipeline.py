@@ -207,10 +207,8 @@ def apply_on(
     Args:
         dataset: on the host.
         function: of an element's parts, TensorFlow ops only.
-        device: name of the accelerator, such as "/gpu:0"; None for the host.
-
-    Returns:
-        A dataset on that device. It can be iterated, but not distributed over replicas.
+        device: name of the accelerator, such as "/gpu:0"; None for the host. The result can be
+            iterated there, but not distributed over replicas.
     """
     if device is None:
         mapped = dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
