@@ -75,8 +75,9 @@ def _define_inpaint(parser: argparse.ArgumentParser) -> None:
     hole = parser.add_mutually_exclusive_group(required=True)
     masks = (
         "a file for all images, or a folder with one mask per image, of the same path apart from "
+        "the suffix; white is the hole"
     )
-    _add_path(hole, "--masks", masks + "the suffix; white is the hole")
+    _add_path(hole, "--masks", masks)
     hole.add_argument(
         "--mask-from-alpha",
         action="store_true",

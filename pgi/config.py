@@ -228,11 +228,7 @@ class TrainConfig:
 
 @dataclass
 class ExperimentConfig:
-    """A whole experiment; `name` names its default run folder.
-
-    Raises:
-        RuleError: a field breaks its rule, here or in a part.
-    """
+    """A whole experiment; `name` names its default run folder."""
 
     name: str = "paper_512"
     model: ModelConfig = field(default_factory=ModelConfig)

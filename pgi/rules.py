@@ -57,9 +57,8 @@ def check_fusion(fusion: str, drop_coarse: bool) -> None:
 
 def check_known(hole: BoolArray, name: str = "mask") -> None:
     """Raises a RuleError if a mask is all hole, which leaves nothing to fill it from."""
-    check(
-        name, "less than all hole: it is filled from the known pixels", not hole.all(), "all hole"
-    )
+    rule = "less than all hole: it is filled from the known pixels"
+    check(name, rule, not hole.all(), "all hole")
 
 
 def mask_warning(hole: BoolArray, name: str = "mask") -> str | None:

@@ -117,11 +117,11 @@ def _measured(file: Path, sha256: str) -> Iterator[str]:
     where = ["protocol", "dataset", "size", "masks", "metric"]
     groups = (group for rows in own for group in rows.groupby(where, sort=False))
     for (protocol, dataset, size, masks, metric), of_one in groups:
-        known = estimate(results.matrix(of_one))
-        interval = "{:.4g} to {:.4g}".format(*known.interval) if known.interval else "-"
+        value = estimate(results.matrix(of_one))
+        interval = "{:.4g} to {:.4g}".format(*value.interval) if value.interval else "-"
         yield (
             f"| {protocol} | {dataset}, {size} px | {masks} "
-            f"| {metric} | {known.mean:.4g} | {interval} | {known.n} |"
+            f"| {metric} | {value.mean:.4g} | {interval} | {value.n} |"
         )
 
 

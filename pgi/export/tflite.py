@@ -40,7 +40,6 @@ def export_tflite(model: PyramidGenerator, path: str | Path, height: int, width:
         width: of every image, at least 1; not 1 if the height is.
 
     Raises:
-        RuleError: the height or the width breaks its rule.
         ExportError: the conversion fails, or its file needs other than built-in ops or has other
             results. Nothing is written.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -27,6 +28,7 @@ class AttentionInputs(NamedTuple):
     blocks: tf.Tensor
 
 
+@dataclasses.dataclass(eq=False)
 class AttentionTile:
     """Contextual attention for a rectangle of blocks of the result.
 
@@ -35,7 +37,7 @@ class AttentionTile:
     `blocks = tile(inputs, top, left, height, width)`; returns `[height, width, D]`, the blocks from
     (top, left) on. Blocks outside the grid are 0.
 
-    Args:
+    Attributes:
         height: h, rows of queries.
         width: w, columns of queries.
         key_height: h', rows of keys.
@@ -44,19 +46,15 @@ class AttentionTile:
         fuse: whether to run the two fuse passes.
     """
 
-    def __init__(
-        self,
-        height: Size,
-        width: Size,
-        key_height: Size,
-        key_width: Size,
-        softmax_scale: float,
-        fuse: bool,
-    ) -> None:
-        self.height, self.width = height, width
-        self.key_height, self.key_width = key_height, key_width
-        self.keys = key_height * key_width
-        self.softmax_scale, self.fuse = softmax_scale, fuse
+    height: Size
+    width: Size
+    key_height: Size
+    key_width: Size
+    softmax_scale: float
+    fuse: bool
+
+    def __post_init__(self) -> None:
+        self.keys = self.key_height * self.key_width
 
     def __call__(
         self, inputs: AttentionInputs, top: Size, left: Size, height: Size, width: Size

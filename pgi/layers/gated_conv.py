@@ -27,9 +27,6 @@ class GatedConv2D(keras.layers.Conv2D):
             AVX512-BF16 or AMX compute about 1.7 times as fast. Weights, activation and gate keep
             the layer's type. (Keras's "mixed_bfloat16" changes these too; a CPU computes them more
             slowly in bfloat16 than in float32.)
-
-    Raises:
-        ValueError: `filters` is odd.
     """
 
     def __init__(

@@ -99,8 +99,8 @@ class StopOnNonFinite(TensorLogs):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self._check(logs)
-        networks = {"sub-generator": self.model.sub_generators}
-        networks["discriminator"] = self.model.discriminators
+        model = self.model
+        networks = {"sub-generator": model.sub_generators, "discriminator": model.discriminators}
         for kind, levels in networks.items():
             for level, network in enumerate(levels):
                 if not all(np.isfinite(variable).all() for variable in network.variables):

@@ -114,11 +114,7 @@ def step_of(name: str | None) -> int | None:
 
 
 class RunFolder:
-    """The files of one run.
-
-    Args:
-        path: of the folder, which `begin` makes.
-    """
+    """The files of one run, in a folder that `begin` makes."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -182,11 +178,7 @@ class RunFolder:
             raise RunFolderError(f"{self.path} is not a run folder: {error}") from error
 
     def read_description(self) -> dict[str, Any]:
-        """The contents of config.json.
-
-        Raises:
-            RunFolderError: config.json is missing or invalid.
-        """
+        """The contents of config.json, with the errors of `read_config`."""
         try:
             description: dict[str, Any] = json.loads(self._config.read_bytes())
             return description
@@ -199,7 +191,7 @@ class RunFolder:
         ours["images"] = images
         for key in _FREE_TO_CHANGE:
             if key != "steps" or not _follows_steps(config):
-                theirs["train"].pop(key), ours["train"].pop(key)
+                del theirs["train"][key], ours["train"][key]
         different = differences(theirs, ours)
         if different:
             raise RunFolderError(
@@ -265,10 +257,7 @@ class RunFolder:
     def write_picture(self, step: int, content: bytes, suffix: str) -> None:
         """Writes a sample picture; keeps the newest 50 and the milestones', deletes the others.
 
-        Args:
-            step: of the snapshot.
-            content: of the file.
-            suffix: ".png" or ".jpg".
+        The suffix is ".png" or ".jpg".
         """
         write_atomically(self.samples / f"step_{step:07d}{suffix}", content)
         kept = self.milestone_steps()

@@ -14,13 +14,9 @@ def parameters(network: keras.layers.Layer) -> int:
 
 
 def summarize(model: PyramidGenerator, batch_size: int) -> str:
-    """A table of output shapes and trainable parameters, per level and network.
+    """A table of a built model's output shapes and trainable parameters, per level and network.
 
     The shapes come from a graph traced at the training sizes; nothing is computed.
-
-    Args:
-        model: built.
-        batch_size: of the training batches.
     """
     images = tuple(tf.TensorSpec([batch_size, side, side, 3]) for side in model.levels)
     masks = tuple(tf.TensorSpec([batch_size, side, side, 1]) for side in model.levels)
