@@ -65,15 +65,11 @@ def random_squares(
     """Square masks: one rectangle per sample, half of each side minus a random inset.
 
     At side 256 the hole's side is 128 - 2 i, with i uniform over 0 .. 16, drawn for each axis.
+    Arguments and result as of `training_masks`.
 
     Args:
-        seeds: integers `[B, 2]`, one stateless seed per sample.
-        height, width: of the masks in pixels, at least 2.
         placement: of the square before its inset: `"random"` anywhere in the image, as
             DeepFillv2's code does, or `"center"`, as the paper says.
-
-    Returns:
-        `[B, height, width, 1]` float32, 1 = hole, 0 = known.
     """
     check_choice("placement", PLACEMENTS, placement)
     place_y, inset_y, place_x, inset_x = tf.unstack(uniform(seeds, _SQUARE, [4]), axis=1)
@@ -104,16 +100,11 @@ def brush_strokes(
     The hole is every pixel whose distance from a segment is at most half of its stroke's width.
     Algorithm 1 of DeepFillv2's supplementary material. Outlines differ from PIL's by at most a
     pixel. The algorithm's random flips have no effect there and are left out, so here too the
-    strokes lean to one side.
+    strokes lean to one side. Arguments and result as of `training_masks`.
 
     Args:
-        seeds: integers `[B, 2]`, one stateless seed per sample.
-        height, width: of the masks in pixels.
         min_width, max_width: a stroke is `int(U(min_width, max_width))` pixels wide. DeepFillv2
             has 12 and 40 at every size of image; a caller may scale them with it.
-
-    Returns:
-        `[B, height, width, 1]` float32, 1 = hole, 0 = known.
     """
     vertices, widths, valid = stroke_vertices(
         seeds, height, width, min_width=min_width, max_width=max_width
@@ -134,7 +125,7 @@ def stroke_vertices(
     min_width: float = 12,
     max_width: float = 40,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Geometry of the strokes of `brush_strokes`, which documents the arguments.
+    """Geometry of the strokes of `brush_strokes`, with the same arguments.
 
     Returns:
         vertices: `[B, 3, 12, 2]` int32, (x, y) in pixels. The first of a stroke is a pixel of the
@@ -196,8 +187,7 @@ def paint_segments(
     """
     downward = starts[..., 1:] <= ends[..., 1:]
     upper, lower = tf.where(downward, starts, ends), tf.where(downward, ends, starts)
-    # Adds an axis for the rows.
-    upper, lower = upper[:, :, tf.newaxis], lower[:, :, tf.newaxis]
+    upper, lower = upper[:, :, tf.newaxis], lower[:, :, tf.newaxis]  # An axis for the rows.
     start, stop = _row_runs(upper, lower, widths[..., tf.newaxis], height, width)
     return _fill_runs(start, tf.where(valid[..., tf.newaxis], stop, start), width)
 

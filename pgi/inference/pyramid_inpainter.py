@@ -76,15 +76,10 @@ def complete_image(model: PyramidGenerator, image: tf.Tensor, hole: tf.Tensor) -
 def mirrored(
     model: PyramidGenerator, image: tf.Tensor, hole: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """An image and its hole as a model's inputs, extended to a size that its levels can halve.
+    """An image and its hole as a model's inputs, mirrored to a size that its levels can halve.
 
-    Args:
-        model: sets the multiple.
-        image: uint8 `[H, W, 3]`.
-        hole: bool `[H, W]`.
-
-    Returns:
-        `[1, H', W', 3]` in [-1, 1] and `[1, H', W', 1]`, 1 = hole.
+    From uint8 `[H, W, 3]` and bool `[H, W]` to `[1, H', W', 3]` in [-1, 1] and `[1, H', W', 1]`,
+    1 = hole.
     """
     multiple = 8 * 2 ** (len(model.levels) - 1)
     pixels, mask = to_float(image), tf.cast(hole, tf.float32)

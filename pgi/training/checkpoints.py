@@ -39,11 +39,7 @@ def optimizers(model: PyramidGenerator) -> tf.train.Checkpoint:
 
 
 def restore(objects: tf.train.Checkpoint, checkpoint: Checkpoint, advice: str = _OLDER) -> None:
-    """Restores all of the objects, so that none keeps its initial value.
-
-    Raises:
-        RunFolderError: the checkpoint lacks a part, has another shape, or is damaged.
-    """
+    """Restores every object; RunFolderError if one is missing, does not fit, or is damaged."""
     try:
         objects.read(str(checkpoint)).assert_existing_objects_matched().expect_partial()
     except Exception as error:  # TensorFlow has another exception for each kind of damage.
