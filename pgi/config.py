@@ -56,7 +56,8 @@ class ModelConfig:
         check_choice("dilation", DILATIONS, self.dilation)
         check_fusion(self.fusion, self.drop_coarse)
         check_choice("kernel_initializer", INITIALIZERS, self.kernel_initializer)
-        _check_each(self, ["discriminator_width"], "positive", lambda x: x > 0)
+        width = self.discriminator_width
+        check("discriminator_width", "positive", width > 0, width)
 
 
 @dataclass
@@ -75,12 +76,11 @@ class LossConfig:
     adversarial_warmup: float = 0.0
 
     def __post_init__(self) -> None:
-        weights = ("l1_weight", "coarse_l1_weight", "adversarial_weight")
-        _check_each(self, weights, "at least 0", lambda x: x >= 0)
-        _check_each(self, ["adversarial_warmup"], "in [0, 1]", lambda x: 0 <= x <= 1)
-        _check_each(
-            self, ["level_weights"], "all at least 0", lambda x: all(weight >= 0 for weight in x)
-        )
+        names = ("l1_weight", "coarse_l1_weight", "adversarial_weight")
+        _check_each(self, names, "at least 0", lambda x: x >= 0)
+        warmup, weights = self.adversarial_warmup, self.level_weights
+        check("adversarial_warmup", "in [0, 1]", 0 <= warmup <= 1, warmup)
+        check("level_weights", "all at least 0", all(weight >= 0 for weight in weights), weights)
 
 
 @dataclass
@@ -136,8 +136,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         check("dataset", 'named, such as "samples"', bool(self.dataset), self.dataset)
         check_choice("crop", CROPS, self.crop)
-        _check_each(self, ["colour_jitter"], "in [0, 1]", lambda x: 0 <= x <= 1)
-        _check_each(self, ["validation_images"], "positive", lambda x: x > 0)
+        check("colour_jitter", "in [0, 1]", 0 <= self.colour_jitter <= 1, self.colour_jitter)
+        check("validation_images", "positive", self.validation_images > 0, self.validation_images)
 
 
 @dataclass
@@ -217,7 +217,7 @@ class TrainConfig:
         _check_each(self, ("beta_1", "beta_2", "ema_momentum"), "in [0, 1)", lambda x: 0 <= x < 1)
         of_stages = ("stage_shares", "stage_batch_multiples")
         _check_each(self, of_stages, "all positive", lambda x: all(value > 0 for value in x))
-        _check_each(self, ["seed"], "in [0, 2**31 - 1)", lambda x: 0 <= x < 2**31 - 1)
+        check("seed", "in [0, 2**31 - 1)", 0 <= self.seed < 2**31 - 1, self.seed)
         named = self.initial_weights != "deepfillv2:"
         check("initial_weights", "followed by a path", named, self.initial_weights)
         check_choice("schedule", SCHEDULES, self.schedule)

@@ -24,8 +24,8 @@ def update(
         optimizer: built for the networks' variables.
         networks: name of each network -> its trainable variables.
         gradients: name of each network -> one gradient for each of these, of this replica.
-        clip_norm: bound on the global norm of all gradients together; 0 for none. None, too, is
-            no bound, and omits `name/clipped` from the logs.
+        clip_norm: bound on the global norm of all gradients together; 0 for none. None for none
+            and no `name/clipped` in the logs.
 
     Returns:
         Scalars, the same on every replica. For each NETWORK: `NETWORK/gradient_norm`, before

@@ -331,9 +331,9 @@ class PyramidGenerator(keras.Model):
         if not self.ema_momentum:
             return
         for n, since in zip(self.trained_levels, self.trained_since):
-            averages, variables = self.averaged_sub_generators[n], self.sub_generators[n]
+            average, network = self.averaged_sub_generators[n], self.sub_generators[n]
             steps = self.steps_taken - since
-            update_averages(averages.variables, variables.variables, self.ema_momentum, steps)
+            update_averages(average.variables, network.variables, self.ema_momentum, steps)
 
 
 def _bottom_up(
