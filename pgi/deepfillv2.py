@@ -21,7 +21,7 @@ from pgi.rules import check_choice
 # DeepFillv2's name -> array, or the path of a TensorFlow 1 checkpoint.
 Variables = Mapping[str, FloatArray] | str | Path
 
-# Layers with an image's three colours as input, and as output.
+# Layers whose input, or whose output, has an image's three colours.
 _IMAGE_INPUTS = ("conv1", "xconv1", "pmconv1")
 _IMAGE_OUTPUTS = ("conv17", "allconv17")
 

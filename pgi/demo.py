@@ -4,7 +4,7 @@ The browser's canvas scales and rounds pixels and loses EXIF and palettes. So it
 photograph, only the painted area is read from it, and the uploaded file itself is filled: a
 download is the file that `pgi inpaint` would have written.
 
-The page needs no other host, neither in the browser nor in Python.
+Neither the page nor its server loads anything from another host.
 """
 
 from __future__ import annotations

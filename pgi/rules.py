@@ -49,7 +49,7 @@ def check_width(width: int) -> None:
 
 
 def check_fusion(fusion: str, drop_coarse: bool) -> None:
-    """Raises a RuleError unless the fusion is known and goes with a dropped coarse network."""
+    """Raises a RuleError unless the fusion is known and, under `drop_coarse`, "image"."""
     check_choice("fusion", FUSIONS, fusion)
     if drop_coarse:
         check("fusion", '"image" under drop_coarse', fusion == "image", fusion)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pgi.images import complete
 
-# With the header of the first chunk, so that the size read after it is the one that is decoded.
+# Includes the first chunk's type, IHDR, so that the bytes that follow are the image's size.
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _JPEG = b"\xff\xd8\xff"
 

@@ -11,7 +11,7 @@ from pgi.evaluation import results
 from pgi.evaluation.intervals import estimate
 from pgi.training.run_folder import Checkpoint
 
-# In steps.
+# The card warns of trainings with fewer steps.
 _SHORT = 100_000
 
 

@@ -69,8 +69,8 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
     """Learning rate of a stage, as a function of the optimiser's own step.
 
     Warm-up: step n of a stage, from 0, has at most (n + 1) / (warm-up steps + 1) of the rate. The
-    cosine falls to 0 over the whole training, in which the lowest levels learn throughout; under
-    "layerwise", where each level learns in its own stage only, over each stage.
+    cosine falls to 0 over the whole training; under "layerwise", where each level learns in its own
+    stage only, over each stage.
 
     Args:
         train: rate and schedule.
