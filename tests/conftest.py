@@ -8,10 +8,19 @@ from collections.abc import Iterator
 
 import pytest
 import tensorflow as tf
+from absl import logging
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+
+@pytest.fixture(autouse=True)
+def absl_verbosity() -> Iterator[None]:
+    """Programs lower absl's verbosity for their process; the next test starts from its own."""
+    before = logging.get_verbosity()
+    yield
+    logging.set_verbosity(before)
 
 
 @pytest.fixture
