@@ -92,20 +92,9 @@ def training_samples(
 ) -> Iterator[tuple[UInt8Array, BoolArray]]:
     """A run's first samples: crops `[S, S, 3]` at its highest level, and their holes `[S, S]`."""
     from pgi import images  # TensorFlow takes seconds to import.
-    from pgi.training import pipeline
+    from pgi.training import loop, pipeline
 
-    size, given = config.model.levels[-1], config.data
-    crops = pipeline.crops(
-        source,
-        size=size,
-        crop=given.crop,
-        batch_size=1,
-        seed=config.train.seed,
-        flip=given.flip,
-        rotate=given.rotate,
-        colour_jitter=given.colour_jitter,
-        count=count,
-    )
+    crops = loop.training_crops(config, source, batch_size=1).take(count)
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, config.train.seed)
     for pyramid, masks in pipeline.apply_on(crops, build, device=None):
         yield images.to_uint8(pyramid[-1])[0].numpy(), masks[-1][0, ..., 0].numpy() > 0.5

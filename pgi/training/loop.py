@@ -80,7 +80,7 @@ def train(
         if not stage.first_step <= model.step < stage.last_step or seconds <= 0:
             continue
         first = stage.sample(model.step)
-        crops = _crops(config, train_source, config.train.seed, stage.batch_size, first)
+        crops = training_crops(config, train_source, stage.batch_size, first)
         feed = pipeline.feed(crops, build, strategy)
         with strategy.scope():
             compile_model(model, config, stage, feed.preprocess)
@@ -170,33 +170,36 @@ def compile_model(
     )
 
 
-def _crops(
-    config: ExperimentConfig,
-    source: ImageSource,
-    seed: int,
-    batch_size: int,
-    first: int = 0,
-    count: int | None = None,
+def training_crops(
+    config: ExperimentConfig, source: ImageSource, batch_size: int, first: int = 0
 ) -> tf.data.Dataset:
+    """The config's endless training crops, from sample `first` on; see `pipeline.crops`."""
+    data = config.data
     return pipeline.crops(
         source,
         size=config.model.levels[-1],
-        crop=config.data.crop,
+        crop=data.crop,
         batch_size=batch_size,
-        seed=seed,
-        flip=config.data.flip and count is None,
-        rotate=config.data.rotate and count is None,
-        colour_jitter=config.data.colour_jitter if count is None else 0.0,
+        seed=config.train.seed,
+        flip=data.flip,
+        rotate=data.rotate,
+        colour_jitter=data.colour_jitter,
         first=first,
-        count=count,
-        shuffle=count is None,
     )
 
 
 def validation_examples(config: ExperimentConfig, source: ImageSource) -> pipeline.Pyramids:
-    """The fixed validation images and masks, in one batch."""
+    """The fixed validation images and masks, in one batch; without augmentation."""
     seed, count = pipeline.VALIDATION_SEED, config.data.validation_images
-    crops = _crops(config, source, seed, batch_size=count, count=count)
+    crops = pipeline.crops(
+        source,
+        size=config.model.levels[-1],
+        crop=config.data.crop,
+        batch_size=count,
+        seed=seed,
+        count=count,
+        shuffle=False,
+    )
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, seed)
     pyramids, masks = next(iter(pipeline.apply_on(crops, build, device=None)))
     return pyramids, masks

@@ -184,7 +184,7 @@ def test_the_sheet_shows_the_first_samples_of_the_training(tmp_path, crop, flip,
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
     # As pgi.training.loop calls them, in its own batches.
-    batches = loop._crops(experiment, FileSource(paths), experiment.train.seed, batch_size=4)
+    batches = loop.training_crops(experiment, FileSource(paths), batch_size=4)
     build = pipeline.pyramid_builder(2, experiment.mask, experiment.train.seed)
     crops, holes = [], []
     for images, numbers in batches.take(6):
