@@ -22,15 +22,15 @@ from PIL import Image
 
 from pgi.arrays import UInt8Array
 from pgi.errors import PictureError, UserError
-from pgi.files.painting import LevelInpainter, fill_painted
+from pgi.files.painting import fill_painted
 from pgi.files.pictures import read_picture
+from pgi.inference import Inpainter
 
 try:
     import gradio as gr
 except ImportError as error:
     raise ImportError(
-        "pgi demo needs Gradio, which needs Python 3.10: "
-        'pip install -c constraints.txt -e ".[demo]"'
+        'pgi demo needs Gradio: pip install -c constraints.txt -e ".[demo]"'
     ) from error
 
 # Longest side of pictures that are shown, in pixels. Downloads have the full size.
@@ -58,9 +58,7 @@ def sample_photographs() -> list[Path]:
     return [folder / name for name in names if (folder / name).is_file()]
 
 
-def build(
-    inpainter: LevelInpainter, samples: Sequence[Path], max_megapixels: float = 64.0
-) -> gr.Blocks:
+def build(inpainter: Inpainter, samples: Sequence[Path], max_megapixels: float = 64.0) -> gr.Blocks:
     """The page, for `launch`.
 
     Args:
@@ -199,7 +197,7 @@ class _Actions:
     """The page's event handlers, with a temporary folder for its files."""
 
     def __init__(
-        self, inpainter: LevelInpainter, samples: Sequence[Path], max_megapixels: float
+        self, inpainter: Inpainter, samples: Sequence[Path], max_megapixels: float
     ) -> None:
         self._inpainter = inpainter
         self._max_megapixels = max_megapixels

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -20,7 +20,7 @@ from PIL import Image
 from scipy import ndimage
 
 from pgi.files.pictures import read_picture
-from pgi.inference import PyramidInpainter
+from pgi.inference import Inpainter, PyramidInpainter
 from pgi.training import loop
 from tests.files.picture_files import decoded, encoded
 from tests.tiny_run import CONFIG
@@ -87,7 +87,7 @@ def python_hosts() -> list[str]:
 
 
 @contextmanager
-def served(inpainter: demo.LevelInpainter) -> Iterator[str]:
+def served(inpainter: Inpainter) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -283,7 +283,7 @@ def test_a_busy_page_queues(browser: Any, tmp_path: Path) -> None:
     slow = Slow()
     Image.fromarray(framed_noise(120, 160)).save(tmp_path / "cat.png")
     with (
-        served(slow) as address,
+        served(cast(Inpainter, slow)) as address,
         opened(browser, address) as first,
         opened(browser, address) as second,
     ):

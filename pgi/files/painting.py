@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from pgi.arrays import BoolArray, UInt8Array
 from pgi.errors import PictureError
 from pgi.files.pictures import read_picture, resize_mask
+from pgi.inference import Inpainter
 from pgi.rules import mask_warning
-
-
-class LevelInpainter(Protocol):
-    """The part of `pgi.inference.Inpainter` that is used here."""
-
-    def completed_levels(self, image: UInt8Array, mask: BoolArray) -> list[UInt8Array]:
-        """The levels' completed images, coarsest first, the last one the result."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +34,7 @@ class Filled:
 
 
 def fill_painted(
-    inpainter: LevelInpainter,
+    inpainter: Inpainter,
     content: bytes,
     layers: Sequence[UInt8Array],
     max_megapixels: float = 64.0,
