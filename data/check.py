@@ -183,7 +183,8 @@ def main(argv: list[str]) -> int:
     return check_dataset(values.dataset, program.read_config(), output, values.most)
 
 
-def _define_flags() -> None:
+def define_flags() -> None:
+    """Defines the flags, for `program.run`."""
     program.define_config(_CONFIG)
     flags.DEFINE_string("dataset", None, f"Required: one of {KNOWN}.", required=True)
     flags.DEFINE_integer("most", 0, "Images read of each part; 0: all.", lower_bound=0)
@@ -191,4 +192,4 @@ def _define_flags() -> None:
 
 
 if __name__ == "__main__":
-    program.run(main, _define_flags, "not all images were read")
+    program.run(main, define_flags, "not all images were read")

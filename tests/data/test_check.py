@@ -294,7 +294,7 @@ class Slow(FileSource):
 
 data.load = lambda name: (Slow(["x"] * 10_000), Slow(["x"] * 10_000))
 check.training_samples = lambda *_: [(np.zeros([8, 8, 3], np.uint8), np.ones([8, 8], bool))] * 24
-program.run(check.main, check._define_flags, "not all images were read")
+program.run(check.main, check.define_flags, "not all images were read")
 """
 
 
