@@ -57,7 +57,7 @@ def inpainter() -> PyramidInpainter:
 def test_says_that_gradio_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
     monkeypatch.delitem(sys.modules, "pgi.demo")
-    with pytest.raises(ImportError, match=r'needs Python 3.10: pip install .* "\.\[demo\]"'):
+    with pytest.raises(ImportError, match=r'needs Gradio: pip install .* "\.\[demo\]"'):
         importlib.import_module("pgi.demo")
 
 
