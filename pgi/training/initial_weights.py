@@ -76,7 +76,7 @@ def _unshared_layers(theirs: Iterable[str], ours: Iterable[str]) -> str:
     if left_out := sorted(their_layers - our_layers):
         report += f"; left out: {', '.join(left_out)}"
     if missing := sorted(our_layers - their_layers):
-        report += f"; not there: {', '.join(missing)}"
+        report += f"; missing in the source: {', '.join(missing)}"
     return report
 
 
@@ -92,7 +92,7 @@ def _load_run(model: PyramidGenerator, source: str) -> list[str]:
     for level, side in enumerate(model.levels):
         name = f"level {level} ({side} px)"
         if side not in theirs.levels:
-            lines.append(f"{name}: not there; keeps its initial weights")
+            lines.append(f"{name}: missing in the source; keeps its initial weights")
             continue
         number = theirs.levels.index(side)
         networks = (theirs.sub_generators[number], model.sub_generators[level])

@@ -1,4 +1,4 @@
-"""Weights to start from land where they belong, and the report says what was not there."""
+"""Weights to start from land where they belong, and the report says what the source lacks."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_levels_of_the_same_side_take_each_others_weights(tmp_path: Path) -> Non
     first, second = report.splitlines()[1:]
     # Theirs is an upper level, with one dilated layer less.
     assert "level 0 (16 px): weights" in first
-    assert "not there: conv10_atrous, xconv10_atrous" in first
-    assert "level 1 (32 px): not there; keeps its initial weights" in second
+    assert "missing in the source: conv10_atrous, xconv10_atrous" in first
+    assert "level 1 (32 px): missing in the source; keeps its initial weights" in second
 
 
 def test_the_moving_average_is_taken_where_there_is_one(tmp_path: Path) -> None:
