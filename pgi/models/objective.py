@@ -24,8 +24,8 @@ class Objective:
     """Weighted sum of the levels' losses (equation 8).
 
     Attributes:
-        level_weights: lambda of equation 8, coarsest level first; None for 10, 1, 1, ..., and for
-            1 if there is a single level.
+        level_weights: lambda of equation 8, coarsest level first; empty for 10, 1, 1, ..., or 1 for
+            a single level.
         l1_weight: alpha of equation 4.
         coarse_l1_weight: weight of the L1 loss of the coarse networks' results: 0 in equation 5, 1
             in DeepFillv2.
@@ -33,7 +33,7 @@ class Objective:
         adversarial_warmup_steps: steps in which the adversarial weight grows linearly from 0.
     """
 
-    level_weights: Sequence[float] | None = None
+    level_weights: Sequence[float] = ()
     l1_weight: float = 1.0
     coarse_l1_weight: float = 0.0
     adversarial_weight: float = 1.0
@@ -86,7 +86,7 @@ class Objective:
                 terms["coarse_l1"] = l1_loss(images[level], outputs[level].coarse)
                 loss += self.coarse_l1_weight * terms["coarse_l1"]
             losses.append(loss)
-            weighted.append(self.level_weights[level] * loss)  # type: ignore[index]
+            weighted.append(self.level_weights[level] * loss)
             terms |= {"loss": losses[-1], "weighted_loss": weighted[-1]}
             logs |= {f"level_{level}/{name}": value for name, value in terms.items()}
         logs |= {"loss": tf.add_n(weighted), "unweighted_loss": tf.add_n(losses)}
