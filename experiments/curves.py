@@ -60,7 +60,7 @@ def draw(runs: Mapping[str, Lines]) -> Figure:
     for network, style in _STYLES.items():
         handles.append(Line2D([], [], color="grey", linestyle=style, label=network))
     handles.append(Line2D([], [], color="black", linestyle=":", label="mean colour"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4 * len(runs))
     return figure
 
 

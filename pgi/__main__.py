@@ -183,7 +183,7 @@ def _inpaint(arguments: argparse.Namespace) -> int:
     for image, reason in failures.items():
         print(f"{image}: {reason}", file=sys.stderr)
     print(
-        f"{len(todo) - len(failures)} done, {len(jobs) - len(todo)} skipped (exist already), "
+        f"{len(todo) - len(failures)} done, {len(jobs) - len(todo)} skipped (exist; --overwrite replaces them), "
         f"{len(failures)} failed; outputs in {arguments.output}"
     )
     return 1 if failures else 0

@@ -65,7 +65,10 @@ def write(name: str, content: bytes) -> None:
 def test_a_folder_is_filled_and_the_program_says_with_which_weights(model, capsys):
     assert main(COMMAND) == 0
     shown = capsys.readouterr()
-    assert shown.out == "3 done, 0 skipped (exist already), 0 failed; outputs in out\n"
+    assert (
+        shown.out
+        == "3 done, 0 skipped (exist; --overwrite replaces them), 0 failed; outputs in out\n"
+    )
     assert shown.err.startswith("weights: run/checkpoints/step-7, moving average\n")
     assert model.loaded == [Path("run")] and model.calls == 3
     for name in ("a", "b", "c"):
@@ -86,7 +89,9 @@ def test_warnings_of_model_and_mask_are_one_line_each(model, capsys, recwarn):
 def test_what_exists_is_skipped_unless_it_is_to_be_overwritten(model, capsys):
     write("out/b.png", b"of another day")
     assert main(COMMAND) == 0
-    assert capsys.readouterr().out.startswith("2 done, 1 skipped (exist already), 0 failed")
+    assert capsys.readouterr().out.startswith(
+        "2 done, 1 skipped (exist; --overwrite replaces them), 0 failed"
+    )
     assert Path("out/b.png").read_bytes() == b"of another day"
     assert main(COMMAND) == 0
     assert capsys.readouterr().out.startswith("0 done, 3 skipped")
@@ -107,7 +112,10 @@ def test_failures_are_listed_at_the_end_and_the_rest_is_done(model, capsys):
         "images/a.png: no PNG, JPEG or WebP, or its header is damaged",
         "images/c.png: RuntimeError: out of memory",
     ]
-    assert shown.out == "1 done, 0 skipped (exist already), 3 failed; outputs in out\n"
+    assert (
+        shown.out
+        == "1 done, 0 skipped (exist; --overwrite replaces them), 3 failed; outputs in out\n"
+    )
     assert os.listdir("out") == ["b.png"]
 
 
@@ -118,7 +126,9 @@ def test_an_interrupted_run_is_continued_by_the_same_command(model, capsys):
     assert shown.err.splitlines()[-1].startswith("interrupted") and not shown.out
     assert os.listdir("out") == ["a.png"]
     assert main(COMMAND) == 0
-    assert capsys.readouterr().out.startswith("2 done, 1 skipped (exist already), 0 failed")
+    assert capsys.readouterr().out.startswith(
+        "2 done, 1 skipped (exist; --overwrite replaces them), 0 failed"
+    )
 
 
 @pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
@@ -275,7 +285,10 @@ def test_a_trained_run_fills_files_of_any_size(tmp_path):
     command = [sys.executable, "-m", "pgi", *COMMAND]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 1, result.stderr
-    assert result.stdout == "1 done, 0 skipped (exist already), 1 failed; outputs in out\n"
+    assert (
+        result.stdout
+        == "1 done, 0 skipped (exist; --overwrite replaces them), 1 failed; outputs in out\n"
+    )
     assert result.stderr.splitlines()[-1].startswith("images/lonely.png: no mask ")
     filled = np.asarray(Image.open(tmp_path / "out" / "a.png"))
     np.testing.assert_array_equal(filled[~mask], picture[~mask])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pgi.config import ExperimentConfig, MaskConfig
+from pgi.config import ExperimentConfig, MaskConfig, TrainConfig
 from pgi.evaluation import results
 from pgi.evaluation.intervals import estimate
 from pgi.training.run_folder import Checkpoint
@@ -48,7 +48,7 @@ def model_card(checkpoint: Checkpoint, name: str, max_megapixels: float) -> str:
         "\n## Training\n",
         f"- Data: `{config.data.dataset}`{_counts(description)}, crop `{config.data.crop}`",
         f"- Masks: {_masks(config.mask)}",
-        f"- Steps: {steps}, of {train.batch_size} images each",
+        f"- Steps: {steps}, of {_batches(train)} images each",
         f"- Adam, learning rate {train.learning_rate:g}; seed {train.seed}; schedule "
         f"`{train.schedule}`",
         "\n## Licence of the training data\n",
@@ -60,6 +60,12 @@ def model_card(checkpoint: Checkpoint, name: str, max_megapixels: float) -> str:
         *_limits(config, step, max_megapixels),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _batches(train: TrainConfig) -> str:
+    sizes = sorted({train.batch_size * n for n in train.stage_batch_multiples or (1,)})
+    joint = train.schedule == "joint"
+    return str(train.batch_size) if joint else " or ".join(map(str, sizes))
 
 
 def _counts(description: dict[str, Any]) -> str:
