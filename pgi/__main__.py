@@ -182,8 +182,9 @@ def _inpaint(arguments: argparse.Namespace) -> int:
         failures |= inpaint_files(ready, lambda *x: inpainter.completed_levels(*x)[-1], settings)
     for image, reason in failures.items():
         print(f"{image}: {reason}", file=sys.stderr)
+    done, skipped = len(todo) - len(failures), len(jobs) - len(todo)
     print(
-        f"{len(todo) - len(failures)} done, {len(jobs) - len(todo)} skipped (exist; --overwrite replaces them), "
+        f"{done} done, {skipped} skipped (exist; --overwrite replaces them), "
         f"{len(failures)} failed; outputs in {arguments.output}"
     )
     return 1 if failures else 0
