@@ -243,8 +243,11 @@ def write(path: Path, results: Results) -> None:
         "crop_lists": [asdict(x) for x in results.crop_lists],
         "masks": [[*place, sha256] for place, sha256 in results.masks.items()],
     }
+    # The table's replacement is the moment from which the new results hold: `read` finds the new
+    # provenance if the process is killed before it has its name.
+    write_atomically(_next(path), json.dumps(described, indent=1).encode() + b"\n")
     write_atomically(path, gzip.compress(table, mtime=0))  # Equal numbers make equal files.
-    write_atomically(provenance_file(path), json.dumps(described, indent=1).encode() + b"\n")
+    _next(path).replace(provenance_file(path))
 
 
 def read(path: Path) -> Results:
@@ -259,11 +262,14 @@ def read(path: Path) -> Results:
             f"{path} is no results table: earlier versions wrote results.json. Measure again with "
             f"`make evaluate`, which writes {FILE}"
         )
-    content, described = path.read_bytes(), provenance_file(path).read_bytes()
+    content = path.read_bytes()
+    beside = [x for x in (provenance_file(path), _next(path)) if x.exists()]
+    described = [x.read_bytes() for x in beside or [provenance_file(path)]]
     try:
         table = gzip.decompress(content) if path.suffix == ".gz" else content
-        plain = json.loads(described)
-        if plain["table_sha256"] != hashlib.sha256(table).hexdigest():
+        sha256 = hashlib.sha256(table).hexdigest()
+        plain = next((x for x in map(json.loads, described) if x["table_sha256"] == sha256), None)
+        if plain is None:
             raise ValueError(f"{provenance_file(path).name} is of another table")
         scores = pd.read_csv(
             io.BytesIO(table),
@@ -294,6 +300,11 @@ def _check_described(found: Results) -> None:
     ):
         if lacking := set(found.scores.groupby(columns).groups) - {*described}:
             raise ValueError(f"its provenance lacks {kind} of {sorted(lacking)}")
+
+
+def _next(table: Path) -> Path:
+    """The provenance while the table that it describes is being written."""
+    return provenance_file(table).with_suffix(".next.json")
 
 
 def provenance_file(table: Path) -> Path:

@@ -140,6 +140,40 @@ def test_a_table_beside_the_provenance_of_another_is_refused(tmp_path: Path) -> 
         results.read(tmp_path / "x.csv.gz")
 
 
+@pytest.mark.parametrize("earlier", [False, True])
+@pytest.mark.parametrize("killed_at", ["first file", "second file", "last name"])
+def test_a_write_that_is_killed_leaves_the_old_results_or_the_new(
+    killed_at: str, earlier: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, old, new = tmp_path / "x.csv.gz", Results(), made()
+    if earlier:
+        results.write(file, old)
+    whole, left = results.write_atomically, {"first file": 0, "second file": 1, "last name": 2}
+
+    def write_some(path: Path, content: bytes) -> None:
+        if not left[killed_at]:
+            raise KeyboardInterrupt
+        left[killed_at] -= 1
+        whole(path, content)
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(results, "write_atomically", write_some)
+        patched.setattr(Path, "replace", kill)
+        results.write(file, new)
+    if killed_at == "last name":
+        pd.testing.assert_frame_equal(results.read(file).scores, new.scores)
+        assert results.read(file).masks == new.masks
+    elif earlier:
+        assert results.read(file).scores.empty and not results.read(file).masks
+    else:
+        assert not file.exists()
+    results.write(file, new)
+    pd.testing.assert_frame_equal(results.read(file).scores, new.scores)
+
+
 def test_rows_of_crops_that_are_not_listed_are_refused(tmp_path: Path) -> None:
     for gone in ("crop_lists", "masks", "evaluations"):
         results.write(tmp_path / "r.csv.gz", made())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -105,7 +104,7 @@ def test_a_variant_that_diverges_is_recorded_and_stops_no_other(tmp_path, monkey
     monkeypatch.setitem(VARIANTS, "feature_refine", wild)
     ablation.run(["feature_refine", "pg"], BASE, 1, tasks(), tmp_path)
     record = RunFolder(tmp_path / "feature_refine" / "seed_0").read_divergence() or {}
-    assert record["step"] in (1, 2) and re.search(r"finite|is (nan|inf)", record["reason"])
+    assert record["step"] in (1, 2) and ("finite" in record["reason"] or "nan" in record["reason"])
     ablation.collect(tmp_path)
     table = (tmp_path / "tables.md").read_text()
     assert f", seed 0, step {record['step']}: {record['reason']}" in table
