@@ -4,10 +4,9 @@
     python -m experiments.ablation --scale=small fusion dilation   of some tables
     python -m experiments.ablation --scale=paper --variant=pg      one of them
 
-Every variant has the same seeds, photographs, masks and steps; one with a smaller highest level is
-trained on crops of that size, as DeepFillv2 is. The same command continues an interrupted run, and
-takes variants that other processes trained into the same folder. A variant that diverges is
-recorded, and the others go on.
+Every variant has the same seeds, photographs, masks and steps, apart from what it is named after.
+The same command continues an interrupted run, and takes variants that other processes trained into
+the same folder. A variant that diverges is recorded, and the others go on.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from pgi.errors import NonFiniteLossError, RunFolderError
 from pgi.evaluation import results
 from pgi.evaluation.comparing import MASKED, TRUTH, compare
 from pgi.evaluation.methods import Trained
+from pgi.evaluation.results import Evaluation
 from pgi.evaluation.tasks import Task
 from pgi.metrics import PROTOCOLS
 from pgi.rules import check, check_choice
@@ -116,7 +116,7 @@ def collect(root: Path) -> None:
     files = [path for name in VARIANTS for path in sorted((root / name).glob(pattern))]
     check("root", "a folder with variants that were measured", bool(files), str(root))
     parts = [results.read(path) for path in files]
-    steps = [step_of(part.evaluations[0].run.get("checkpoint")) or 0 for part in parts]
+    steps = [_steps(part.evaluations[0]) for part in parts]
     kept = []
     for part, taken in zip(parts, steps):
         evaluation = part.evaluations[0]
@@ -132,6 +132,12 @@ def collect(root: Path) -> None:
         name = folder.parent.parent.name
         pictures.setdefault(name, folder / "pictures" / name)  # Those of the first seed.
     evaluate.report(root, "paper", pictures)
+
+
+def _steps(evaluation: Evaluation) -> int:
+    """The steps of the training, as if every variant took as many as the paper's model."""
+    taken = step_of(evaluation.run.get("checkpoint")) or 0
+    return taken // VARIANTS[evaluation.method].steps
 
 
 def main(argv: list[str]) -> int:

@@ -37,15 +37,15 @@ from pgi.training.run_folder import RunFolder
 
 # Mask sets by part of the evaluation and multiple of the training size.
 PARTS: dict[str, dict[float, tuple[str, ...]]] = {
-    "table_1": {1.0: ("center", "freeform")},
-    "table_2": {2.0: ("center", "freeform")},
+    "table_1": {1.0: ("center", "union")},
+    "table_2": {2.0: ("center", "union")},
     "figure_6": {1.0: tuple(name for name in MASK_SETS if name.startswith("ratio_"))},
     "figure_7": {0.5: ("center",), 1.0: ("center",), 2.0: ("center",)},
     "extras": {
         1.0: tuple(
             name
             for name in MASK_SETS
-            if name not in ("center", "freeform") and not name.startswith("ratio_")
+            if name not in ("center", "union") and not name.startswith("ratio_")
         )
     },
 }

@@ -4,6 +4,11 @@ layers     Table 3: two levels against three
 fusion     Table 4: where a level's result enters the next
 dilation   Table 5: standard against adaptive
 further    variants without numbers in the paper, and its baselines, pyramids of one level
+
+Variants without the highest level are trained on crops of their own size, as the paper's DeepFillv2
+is. Such a crop has a quarter of the pixels, and shows less of the photograph, than the crop that
+the paper's model halves for its lower levels. So these variants come in two forms: "downsampled"
+learns from crops of the highest level's size, averaged down.
 """
 
 from __future__ import annotations
@@ -29,7 +34,10 @@ class Variant:
         model: fields of `ModelConfig` that differ.
         loss: of `LossConfig`.
         mask: of `MaskConfig`.
+        data: of `DataConfig`.
         train: of `TrainConfig`.
+        steps: number of trainings' worth of steps, so 3 for n steps a level where all others take
+            n steps in all.
     """
 
     title: str
@@ -37,20 +45,29 @@ class Variant:
     model: Mapping[str, Any] = field(default_factory=dict)
     loss: Mapping[str, Any] = field(default_factory=dict)
     mask: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
+    steps: int = 1
 
 
-def _deepfillv2(title: str, level: int) -> Variant:
+def _deepfillv2(title: str, level: int, **fields: Any) -> Variant:
     return Variant(
         title,
         levels=(level,),
         model={"dilation": "standard", "fusion": "none"},
         loss={"coarse_l1_weight": 1.0},
+        **fields,
     )
 
 
+# Crops of the highest level's size, for variants that lack this level.
+_DOWNSAMPLED = {"downsample": 2}
+
 VARIANTS = {
     "pg_lower": Variant("PG_{levels}", levels=(0, 1)),
+    "pg_lower_downsampled": Variant(
+        "PG_{levels}, downsampled crops", levels=(0, 1), data=_DOWNSAMPLED
+    ),
     "pg_upper": Variant("PG_{levels}", levels=(1, 2)),
     OURS: Variant("PG_{levels} (ours)"),
     "feature_coarse": Variant("feature-level, coarse", model={"fusion": "feature_coarse"}),
@@ -61,24 +78,34 @@ VARIANTS = {
     ),
     "standard_dilation": Variant("standard dilation", model={"dilation": "standard"}),
     "drop_coarse": Variant("no coarse stage above the bottom", model={"drop_coarse": True}),
-    "layerwise": Variant("trained layer by layer", train={"schedule": "layerwise"}),
+    "layerwise": Variant(
+        "layer by layer, all steps shared by the levels", train={"schedule": "layerwise"}
+    ),
+    "layerwise_longer": Variant(
+        "layer by layer, all steps for each level", train={"schedule": "layerwise"}, steps=3
+    ),
     "coarse_l1": Variant("L1 on coarse results too", loss={"coarse_l1_weight": 1.0}),
     "square_center": Variant("training square in the centre", mask={"square": "center"}),
     "deepfillv2": _deepfillv2("DeepFillv2, {levels}", 1),
+    "deepfillv2_downsampled": _deepfillv2(
+        "DeepFillv2, {levels}, downsampled crops", 1, data=_DOWNSAMPLED
+    ),
     "deepfillv2_dagger": _deepfillv2("DeepFillv2†, {levels}", 2),
 }
 
 GROUPS = {
-    "layers": ("pg_lower", "pg_upper", OURS),
+    "layers": ("pg_lower", "pg_lower_downsampled", "pg_upper", OURS),
     "fusion": ("feature_coarse", "feature_refine", "image_attention", "image_convolution", OURS),
     "dilation": ("standard_dilation", OURS),
     "further": (
         OURS,
         "drop_coarse",
         "layerwise",
+        "layerwise_longer",
         "coarse_l1",
         "square_center",
         "deepfillv2",
+        "deepfillv2_downsampled",
         "deepfillv2_dagger",
     ),
 }
@@ -160,7 +187,10 @@ def variant_config(name: str, base: ExperimentConfig, seed: int = 0) -> Experime
         model=replace(base.model, levels=levels, **variant.model),
         loss=replace(base.loss, level_weights=weights, **variant.loss),
         mask=replace(base.mask, **variant.mask),
-        train=replace(base.train, seed=seed, **variant.train),
+        data=replace(base.data, **variant.data),
+        train=replace(
+            base.train, seed=seed, **variant.train, steps=variant.steps * base.train.steps
+        ),
     )
 
 

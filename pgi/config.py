@@ -117,6 +117,8 @@ class DataConfig:
         crop: "random" cuts the training size out of the photograph (Places2, DIV2K), "resize"
             makes the whole photograph that size (CelebA-HQ), "random_resized" cuts a random square
             and resizes it (for few, large photographs; ours).
+        downsample: crops are cut at this multiple of the training size and then averaged down to
+            it: what a lower level of a larger pyramid sees. 1 for crops of the training size.
         flip: whether to mirror training crops left to right at random.
         rotate: whether to turn training crops by 0, 90, 180 or 270 degrees at random, for datasets
             of few photographs.
@@ -128,6 +130,7 @@ class DataConfig:
 
     dataset: str = "samples"
     crop: str = "random"
+    downsample: int = 1
     flip: bool = False
     rotate: bool = False
     colour_jitter: float = 0.0
@@ -136,6 +139,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         check("dataset", 'named, such as "samples"', bool(self.dataset), self.dataset)
         check_choice("crop", CROPS, self.crop)
+        check("downsample", "positive", self.downsample > 0, self.downsample)
         check("colour_jitter", "in [0, 1]", 0 <= self.colour_jitter <= 1, self.colour_jitter)
         check("validation_images", "positive", self.validation_images > 0, self.validation_images)
 

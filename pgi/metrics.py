@@ -1,14 +1,15 @@
-"""L1, PSNR and SSIM of a result against the truth, by the formulas of four protocols.
+"""L1, PSNR and SSIM of a result against the truth, by the formulas of five protocols.
 
 The paper gives no formulas, and the field's programs disagree, so every number carries its
 protocol:
 
     paper      completed image   L1 sum|a - b| / sum(a + b)   PSNR   SSIM, uniform window of 51
+    paper_gray as paper, but the images are converted to grey first
     standard   completed image   L1 mean|a - b|, in [0, 1]    PSNR   SSIM, Gaussian window of 11
     raw        network's output  as standard
     hole       hole pixels only  as standard                  PSNR   none
 
-`paper` is what the paper most probably used; docs/REPRODUCTION.md says why.
+`paper` is the likeliest of those that the paper may have used; docs/REPRODUCTION.md compares them.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
 
 from pgi.arrays import AnyArray, FloatArray
 from pgi.images import as_hole
 from pgi.rules import check, check_choice
 
-PROTOCOLS = ("paper", "standard", "raw", "hole")
+PROTOCOLS = ("paper", "paper_gray", "standard", "raw", "hole")
 METRICS = ("ssim", "psnr", "l1")
 
 _WHITE = 255
 _UNIFORM: dict[str, Any] = {"win_size": 51}
+_PAPER = ("paper", "paper_gray")
 _GAUSSIAN = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "win_size": 11}
 
 
@@ -41,7 +44,7 @@ def evaluate(
             "raw".
         mask: bool, True = hole, or uint8, above 127 = hole; `[H, W]` or `[H, W, 1]`, for a batch
             also `[N, H, W]` or `[N, H, W, 1]`.
-        protocol: "paper", "standard", "raw" or "hole".
+        protocol: of `PROTOCOLS`.
 
     Returns:
         float64 by name, `[]` or `[N]`: "l1", lower is better; "psnr" in dB, over all channels at
@@ -49,7 +52,8 @@ def evaluate(
 
     Raises:
         RuleError: an argument has another type or shape; a side is shorter than the SSIM's window
-            (51 under "paper", 11 under "standard" and "raw"); a mask without hole under "hole".
+            (51 under "paper" and "paper_gray", 11 under "standard" and "raw"); a mask without hole
+            under "hole".
     """
     check_choice("protocol", PROTOCOLS, protocol)
     truth, result = np.asarray(truth), np.asarray(result)
@@ -75,17 +79,22 @@ def _evaluate_one(
     truth: AnyArray, result: AnyArray, hole: AnyArray, protocol: str
 ) -> dict[str, FloatArray]:
     a, b = truth.astype(np.float64), result.astype(np.float64)
+    if protocol == "paper_gray":  # Luma of ITU-R BT.709, unrounded.
+        a, b = rgb2gray(a), rgb2gray(b)
     error = (a - b)[hole] if protocol == "hole" else a - b
     with np.errstate(divide="ignore"):  # A perfect result has an infinite PSNR.
         values = {"psnr": 10 * np.log10(_WHITE**2 / np.mean(error**2))}
-    if protocol == "paper":
+    if protocol in _PAPER:
         # Two black images: 0 / 0 is no error.
         values["l1"] = np.abs(error).sum() / max(np.sum(a + b), 1.0)
     else:
         values["l1"] = np.mean(np.abs(error)) / _WHITE
     if protocol != "hole":
-        window = _UNIFORM if protocol == "paper" else _GAUSSIAN
+        window = _UNIFORM if protocol in _PAPER else _GAUSSIAN
         rule = f"at least {window['win_size']} px under the protocol {protocol}"
         check("sides", rule, min(hole.shape) >= window["win_size"], hole.shape)
-        values["ssim"] = structural_similarity(a, b, channel_axis=-1, data_range=_WHITE, **window)
+        channels = -1 if a.ndim == 3 else None
+        values["ssim"] = structural_similarity(
+            a, b, channel_axis=channels, data_range=_WHITE, **window
+        )
     return values

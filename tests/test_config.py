@@ -54,6 +54,7 @@ BROKEN = [
     (DataConfig, "dataset", "", 'must be named, such as "samples"'),
     (DataConfig, "crop", "centre", "must be one of random, resize, random_resized"),
     (DataConfig, "colour_jitter", 1.5, "must be in [0, 1]"),
+    (DataConfig, "downsample", 0, "must be positive"),
     (DataConfig, "validation_images", 0, "must be positive"),
     (TrainConfig, "batch_size", 0, "must be positive"),
     (TrainConfig, "learning_rate", 0.0, "must be positive"),

@@ -29,7 +29,7 @@ GAUSSIAN = np.outer(GAUSSIAN, GAUSSIAN) / GAUSSIAN.sum() ** 2
 def ssim(a: np.ndarray, b: np.ndarray, weights: np.ndarray, correction: float = 1.0) -> np.ndarray:
     """By its definition, of values in [0, 1]; `correction` is that of the variances' bias."""
     scores = []
-    for channel in range(3):
+    for channel in range(a.shape[-1]):
         x, y = (sliding_window_view(image[..., channel] / 255, weights.shape) for image in (a, b))
 
         def mean(windows: np.ndarray) -> np.ndarray:
@@ -51,6 +51,18 @@ def test_paper_is_relative_l1_psnr_and_the_ssim_of_51_by_51_of_the_completed_ima
         l1 = np.sum(np.abs(unit_a - unit_b)) / np.sum(unit_a + unit_b)
         np.testing.assert_allclose(values["l1"][n], l1, atol=1e-6)
         np.testing.assert_allclose(values["psnr"][n], peak_signal_noise_ratio(a, b), atol=1e-6)
+        defined = ssim(a, b, UNIFORM, 51**2 / (51**2 - 1))
+        np.testing.assert_allclose(values["ssim"][n], defined, atol=1e-6)
+
+
+def test_paper_gray_is_paper_of_the_images_in_grey() -> None:
+    values = metrics.evaluate(TRUTH, RESULT, MASK, "paper_gray")
+    # Luma of ITU-R BT.709, by scikit-image's documentation.
+    grey = np.array([[0.2125], [0.7154], [0.0721]])
+    for n, (a, b) in enumerate(zip(TRUTH @ grey, COMPLETED @ grey)):
+        np.testing.assert_allclose(values["l1"][n], np.sum(np.abs(a - b)) / np.sum(a + b))
+        psnr = peak_signal_noise_ratio(a, b, data_range=255)
+        np.testing.assert_allclose(values["psnr"][n], psnr, atol=1e-6)
         defined = ssim(a, b, UNIFORM, 51**2 / (51**2 - 1))
         np.testing.assert_allclose(values["ssim"][n], defined, atol=1e-6)
 
@@ -78,7 +90,7 @@ def test_hole_counts_the_pixels_of_the_hole_alone() -> None:
         np.testing.assert_allclose(values["psnr"][n], -10 * np.log10((error**2).mean()))
 
 
-@pytest.mark.parametrize("protocol", ["paper", "standard", "hole"])
+@pytest.mark.parametrize("protocol", ["paper", "paper_gray", "standard", "hole"])
 def test_known_pixels_of_the_result_count_for_nothing_but_under_raw(protocol: str) -> None:
     one = metrics.evaluate(TRUTH, RESULT, MASK, protocol)
     other = metrics.evaluate(TRUTH, np.where(MASK[..., None], RESULT, 7), MASK, protocol)
@@ -110,7 +122,7 @@ def test_a_perfect_result_and_black_images_have_their_limits() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((TRUTH, RESULT, MASK, "mine"), "protocol must be one of paper, standard, raw, hole"),
+        ((TRUTH, RESULT, MASK, "mine"), "protocol must be one of paper, paper_gray, standard"),
         ((TRUTH / 255, RESULT, MASK), "truth must be uint8, got 'float64'"),
         ((TRUTH, RESULT[:1], MASK), r"result must be of the truth's shape \(2, 80, 84, 3\), got"),
         ((TRUTH[..., :1], RESULT[..., :1], MASK), "truth must be .H, W, 3."),

@@ -15,6 +15,7 @@ from pgi.training.run_folder import step_of
 _PROTOCOLS = {
     "paper": "all pixels of completed 8-bit images; L1 is sum(abs(a - b)) / sum(a + b), SSIM has a "
     "uniform window of 51 pixels.",
+    "paper_gray": "as `paper`, but the images are converted to grey first.",
     "standard": "all pixels of completed 8-bit images; L1 is mean(abs(a - b)) of values in [0, 1], "
     "SSIM has a Gaussian window of 11 pixels.",
     "raw": "as `standard`, but known pixels are not pasted into the network's output. The results "
@@ -33,7 +34,8 @@ an interval that excludes zero, over {STARRED} photographs or more. One in twent
 and the intervals do not cover the variation between seeds.
 
 **The paper's numbers** have tables or columns of their own. The paper publishes no formulas, crops,
-masks or networks, so a difference from them cannot be tested."""
+masks or networks, so a difference from them cannot be tested. "Free-form mask" is the mask set
+`union`, the centre square united with brush strokes, which the paper most probably means."""
 _OTHER_PROTOCOL = """\
  They most probably follow the protocol `paper`: do not compare them with the numbers here."""
 

@@ -24,13 +24,20 @@ from pgi.rules import check, check_choice
 
 PUBLISHED = Path(__file__).parents[1] / "published.json"
 
-_MASKS = {"center": "square mask", "freeform": "free-form mask"}
+# Columns of Tables 1 and 2, and the names that these masks have in `published.json`.
+_MASKS = {"center": "square mask", "union": "free-form mask"}
+_PUBLISHED_MASKS = {"center": "center", "union": "freeform"}
 _HEADINGS = {
     "layers": "Counterpart of Table 3: how many levels",
     "fusion": "Counterpart of Table 4: how levels are fused",
     "dilation": "Counterpart of Table 5: dilation",
     "further": "Further variants and baselines",
 }
+_CROPS = """\
+ Variants without the highest level learn from crops of their own size, which show less of the
+photograph than the paper's model sees; the downsampled ones see as much. The paper does not say
+which it did."""
+_NOTES = {"layers": _CROPS, "further": _CROPS}
 _TIME = "time per image, ms"
 # What a column of a table is of.
 _COLUMN = ["size", "masks", "metric"]
@@ -131,7 +138,9 @@ def _published_comparison(numbers: pd.DataFrame, number: str) -> list[str]:
     table = pd.DataFrame({"published method": map(escape, rows)}, index=rows)
     for column, title in _titles(_matrices(numbers)).items():
         _, masks, metric = column
-        table[title] = [_printed(scores[masks], metric) for scores in rows.values()]
+        table[title] = [
+            _printed(scores[_PUBLISHED_MASKS[masks]], metric) for scores in rows.values()
+        ]
     if times := paper.get("milliseconds"):
         table[_TIME] = [f"{times[x]}{escape(paper['marks_of_times'].get(x, ''))}" for x in rows]
     return [
@@ -156,8 +165,12 @@ def _ablation(found: Results, numbers: pd.DataFrame, size: int, group: str) -> l
     if paper := published()["ablations"].get(group):
         note += f' "Paper" is its Table {paper["table"]}: {published()["ablations"]["conditions"]}.'
         for column, title in _titles(_matrices(numbers)).items():
-            theirs = [_printed(paper["rows"][name], column[-1]) for name in table.index]
+            theirs = [
+                _printed(paper["rows"][name], column[-1]) if name in paper["rows"] else ""
+                for name in table.index
+            ]
             table.insert(table.columns.get_loc(title) + 1, f"paper {title}", theirs)
+    note += _NOTES.get(group, "")
     if others := [name for name in names if name not in shown]:
         note += f" Not evaluated: {', '.join(others)}."
     return [

@@ -235,7 +235,11 @@ def join(parts: Iterable[Results]) -> Results:
 
 
 def write(path: Path, results: Results) -> None:
-    """Writes the table, `*.csv.gz`, and its provenance beside it, each whole or not at all."""
+    """Writes the table, `*.csv.gz`, and its provenance beside it, each whole or not at all.
+
+    Makes the folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     table = results.scores.to_csv(index=False).encode(errors="surrogateescape")
     described = {
         "table_sha256": hashlib.sha256(table).hexdigest(),

@@ -19,7 +19,7 @@ from pgi.evaluation.methods import Case
 from pgi.sheets import png
 
 # Pictures are kept of these masks, those of the paper's Tables 1 and 2 and Figures 3 to 5.
-SHOWN = ("center", "freeform")
+SHOWN = ("center", "union")
 _GREY = np.uint8(127)
 _PICTURES = 4
 

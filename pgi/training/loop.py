@@ -181,6 +181,7 @@ def training_crops(
         crop=data.crop,
         batch_size=batch_size,
         seed=config.train.seed,
+        downsample=data.downsample,
         flip=data.flip,
         rotate=data.rotate,
         colour_jitter=data.colour_jitter,
@@ -197,6 +198,7 @@ def validation_examples(config: ExperimentConfig, source: ImageSource) -> pipeli
         crop=config.data.crop,
         batch_size=count,
         seed=seed,
+        downsample=config.data.downsample,
         count=count,
         shuffle=False,
     )

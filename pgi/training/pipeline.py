@@ -39,6 +39,7 @@ def crops(
     crop: str,
     batch_size: int,
     seed: int,
+    downsample: int = 1,
     flip: bool = False,
     rotate: bool = False,
     colour_jitter: float = 0.0,
@@ -56,6 +57,8 @@ def crops(
             random side, at least `size`, and resizes it.
         batch_size: samples in a batch.
         seed: of order, crops and augmentation.
+        downsample: crops are made at this multiple of `size` and averaged down to it at the end, so
+            that they are those of `downsample * size`, smaller.
         flip: mirrors each crop left to right at random.
         rotate: turns each crop by 0, 90, 180 or 270 degrees at random.
         colour_jitter: strength of random colour changes, see `jitter_colours`; 0 for none.
@@ -69,12 +72,14 @@ def crops(
 
     def load(number: np.int64, file: np.int64) -> UInt8Array:
         rng = np.random.default_rng([seed, int(number)])
-        image = _cut(source.read(int(file)), size, crop, rng)
+        image = _cut(source.read(int(file)), downsample * size, crop, rng)
         if flip and rng.integers(2):
             image = image[:, ::-1]
         if rotate:
             image = np.rot90(image, rng.integers(4))
-        return jitter_colours(image, colour_jitter, rng) if colour_jitter else image
+        if colour_jitter:
+            image = jitter_colours(image, colour_jitter, rng)
+        return resize(image, size, size)
 
     def sample(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         file = _file_number(number, len(source), seed, shuffle)

@@ -291,7 +291,11 @@ def test_methods_keep_their_order_when_one_is_measured_again(tmp_path):
         ([Shade("one"), Shade("one")], ["paper"], "methods must differ in name or seed, got two"),
         ([Shade("truth")], ["paper"], "name of a method must be letters and digits, not truth"),
         ([Shade("a/b")], ["paper"], "name of a method must be letters and digits"),
-        ([Shade("one")], ["paper", "mine"], "protocol must be one of paper, standard, raw, hole"),
+        (
+            [Shade("one")],
+            ["paper", "mine"],
+            "protocol must be one of paper, paper_gray, standard, raw, hole",
+        ),
         ([Shade("one")], [], "protocols must be at least one"),
     ],
 )

@@ -88,7 +88,7 @@ def everything(dataset: str = "samples") -> Results:
         for score in (
             Score(psnr(20, 22), "center", size, dataset=dataset),
             timed(0.085, size, dataset),
-            Score(psnr(20, 22), "freeform", size, dataset=dataset),
+            Score(psnr(20, 22), "union", size, dataset=dataset),
         )
     ]
     config = {"name": "small", "model": {"levels": [32, 64, 128]}}

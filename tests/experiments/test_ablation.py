@@ -51,16 +51,20 @@ def test_variants_and_seeds_are_trained_measured_and_tabled_once(tmp_path, capsy
     names = ["deepfillv2_dagger", "deepfillv2"]
     ablation.run(names, BASE, 1, tasks(), tmp_path)
     ablation.run(names[1:], BASE, 2, tasks(), tmp_path)
+    ablation.run(["layerwise_longer"], BASE, 1, tasks(), tmp_path)
     ablation.collect(tmp_path)
     printed = capsys.readouterr().out
     assert "1 of 2: DeepFillv2†, 32, seed 0" in printed and "| DeepFillv2, 16, 2 seeds " in printed
     assert (tmp_path / "tables.md").read_text().strip() in printed
     found = results.read(tmp_path / results.FILE)
     assert [(x.method, x.seed) for x in found.evaluations] == [
+        ("layerwise_longer", 0),
         ("deepfillv2", 0),
         ("deepfillv2", 1),
         ("deepfillv2_dagger", 0),
     ]
+    (longer,) = (x for x in found.evaluations if x.method == "layerwise_longer")
+    assert longer.run["checkpoint"] == "step-6"  # Two steps for each of three levels.
     seeds = l1(found)
     assert seeds.shape == (2, 2) and not (seeds[0] == seeds[1]).any()
     assert (tmp_path / "sheet_samples_64_center.png").exists()

@@ -45,8 +45,8 @@ def test_parts_ask_for_the_papers_sizes_and_masks() -> None:
     tasks = evaluate.choose_tasks("samples", ["table_1", "table_2", "figure_6"], 128, "random")
     ratios = [f"ratio_{share}" for share in (15, 25, 35, 45, 55)]
     assert [(task.crops.listed.size, task.masks) for task in tasks] == [
-        *((128, name) for name in ("center", "freeform", *ratios)),
-        *((256, name) for name in ("center", "freeform")),
+        *((128, name) for name in ("center", "union", *ratios)),
+        *((256, name) for name in ("center", "union")),
     ]
     figure_7 = evaluate.choose_tasks("samples", ["figure_7"], 128, "random")
     assert [(x.crops.listed.size, x.masks) for x in figure_7] == [
@@ -91,10 +91,10 @@ def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path)
     found = results.read(output / results.FILE)
     assert list(found.titles()) == ["tiny", "telea", "navier_stokes", "mean_colour", "halved"]
     names = {path.name for path in output.glob("*.*")}
-    assert {"tables.md", "figure_6_samples_64.png", "sheet_samples_64_freeform.png"} <= names
+    assert {"tables.md", "figure_6_samples_64.png", "sheet_samples_64_union.png"} <= names
 
     # One number of the peer's, from files and photographs alone.
-    place = next((tmp_path / "theirs").glob("samples_64_*/freeform/0003.png"))
+    place = next((tmp_path / "theirs").glob("samples_64_*/union/0003.png"))
     theirs = np.asarray(Image.open(place))
     mask = np.asarray(
         Image.open(tmp_path / "inputs/masks" / place.relative_to(tmp_path / "theirs"))
@@ -104,7 +104,7 @@ def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path)
     truth = data.coffee()[top : top + height, left : left + width]
     assert crops.photographs[3] == "coffee.png" and (height, width) == (64, 64)
     expected = metrics.evaluate(truth, theirs, mask, "hole")["psnr"]
-    halved = results.select(found.scores, method="halved", masks="freeform", protocol="hole")
+    halved = results.select(found.scores, method="halved", masks="union", protocol="hole")
     (score,) = results.select(halved, metric="psnr", crop=3).value
     assert score == expected
 

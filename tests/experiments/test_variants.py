@@ -8,10 +8,12 @@ from experiments.configs import deepfillv2_256, paper_512
 from experiments.variants import GROUPS, OURS, SCALES, VARIANTS, title, variant_config
 from pgi.config import differences, to_dict
 from pgi.errors import RuleError
+from pgi.training.stages import stages
 
 PAPER = SCALES["paper"].base
 DIFFERENCES = {
     "pg_lower": {"model.levels", "loss.level_weights"},
+    "pg_lower_downsampled": {"model.levels", "loss.level_weights", "data.downsample"},
     "pg_upper": {"model.levels", "loss.level_weights"},
     "feature_coarse": {"model.fusion"},
     "feature_refine": {"model.fusion"},
@@ -20,6 +22,7 @@ DIFFERENCES = {
     "standard_dilation": {"model.dilation"},
     "drop_coarse": {"model.drop_coarse"},
     "layerwise": {"train.schedule"},
+    "layerwise_longer": {"train.schedule", "train.steps"},
     "coarse_l1": {"loss.coarse_l1_weight"},
     "square_center": {"mask.square"},
 }
@@ -58,7 +61,25 @@ def test_the_baseline_is_that_of_its_own_config() -> None:
 def test_every_variant_is_in_a_group_and_every_group_has_ours() -> None:
     assert {name for names in GROUPS.values() for name in names} == set(VARIANTS)
     assert all(OURS in names for names in GROUPS.values())
-    assert set(DIFFERENCES) | {OURS, "deepfillv2", "deepfillv2_dagger"} == set(VARIANTS)
+    baselines = {"deepfillv2", "deepfillv2_downsampled", "deepfillv2_dagger"}
+    assert set(DIFFERENCES) | {OURS} | baselines == set(VARIANTS)
+
+
+def test_a_level_trained_alone_longer_takes_as_many_steps_as_the_papers_model() -> None:
+    longer = variant_config("layerwise_longer", PAPER)
+    taken = [stage.last_step - stage.first_step for stage in stages(longer)]
+    assert taken == [PAPER.train.steps] * 3
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", ["pg_lower_downsampled", "deepfillv2_downsampled"])
+def test_downsampled_crops_have_the_highest_levels_size(name: str, scale: str) -> None:
+    base = SCALES[scale].base
+    config = variant_config(name, base)
+    assert config.data.downsample * config.model.levels[-1] == base.model.levels[-1]
+    plain = variant_config(name.removesuffix("_downsampled"), base)
+    lines = differences(to_dict(plain), to_dict(config))
+    assert lines[0] == "data.downsample: 1, not 2" and [x[:4] for x in lines[1:]] == ["name"]
 
 
 def test_an_unknown_variant_is_named() -> None:

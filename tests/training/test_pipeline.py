@@ -266,6 +266,16 @@ def test_resize_shows_the_whole_picture_averaged_over_areas(height, width):
     assert np.abs(drawn - expected).max() < 0.51  # Rounded, and float32 before.
 
 
+@pytest.mark.parametrize("crop", CROPS)
+def test_downsampled_crops_are_what_a_lower_level_of_a_pyramid_sees(crop):
+    source = Pictures(noise(70, 90), noise(20, 34, seed=1))
+    options: dict[str, Any] = {"crop": crop, "flip": True, "rotate": True, "colour_jitter": 0.3}
+    large = samples(source, 12, size=32, **options)
+    small = samples(source, 12, size=16, downsample=2, **options)
+    means = large.reshape(12, 16, 2, 16, 2, 3).mean(axis=(2, 4))
+    assert np.abs(small - means).max() <= 0.5
+
+
 def test_resize_enlarges_a_small_picture_smoothly():
     image = ramp(10, 12, slope=16)
     (drawn,) = samples(Pictures(image), 1, size=32, crop="resize")

@@ -150,7 +150,7 @@ def test_figure_7_compares_the_same_photographs_at_every_size():
 
 def test_a_size_that_is_not_drawn_takes_no_photographs_from_figure_7(tmp_path):
     found = named({64: "ab", 128: "abc"})
-    figure = figure_7(results.join([found, one_size(256, "z", "freeform", [1.0])]))
+    figure = figure_7(results.join([found, one_size(256, "z", "union", [1.0])]))
     assert ys(figure.axes[0].lines[0]) == [1.5, 1.5]
     none_common = named({64: "ab", 128: "bc", 256: "ca"})
     assert figures.figure_7(none_common, "div2k", "paper") is None
@@ -270,7 +270,7 @@ def test_a_metric_that_nothing_has_gets_no_panel():
     [
         Results(),
         measured(sizes=(128,), masks=("center", "ratio_15")),
-        measured(masks=("freeform",)),
+        measured(masks=("union",)),
         measured(sizes=(128,), masks=("center",)),
     ],
 )

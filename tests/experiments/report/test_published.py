@@ -72,7 +72,8 @@ def test_the_published_numbers_are_the_papers() -> None:
         ("dilation", 5),
     ]
     for group, paper in groups.items():
-        assert tuple(paper["rows"]) == GROUPS[group]
+        ours = [name for name in GROUPS[group] if name in paper["rows"]]
+        assert list(paper["rows"]) == ours
         for name, scores in paper["rows"].items():
             assert [scores[metric] for metric in METRICS] == [number(x) for x in rows[name]]
 
@@ -85,6 +86,7 @@ def test_the_papers_numbers_stand_beside_ours_in_its_ablations() -> None:
     assert layers[0] == fusion[0] == header
     assert [row[0::2] for row in layers[1:]] == [
         ["our pg_lower", "0.809", "24.07", "0.042"],
+        ["our pg_lower_downsampled", "", "", ""],
         ["our pg_upper", "0.827", "26.03", "0.035"],
         ["our pg", "0.840", "26.74", "0.034"],
     ]

@@ -45,7 +45,7 @@ def test_where_all_diverged_there_is_a_list_of_it_and_no_table_of_numbers() -> N
         report(Results(crop_lists=[crop_list("samples", 128)]))
 
 
-@pytest.mark.parametrize("masks", [("center", "freeform"), ("center",), ("ratio_15",)])
+@pytest.mark.parametrize("masks", [("center", "union"), ("center",), ("ratio_15",)])
 def test_what_diverged_is_told_once_whatever_else_was_measured(masks) -> None:
     scores = [Score(psnr(20, 22), name) for name in masks]
     telea = measured(Evaluation("telea", "Telea", "classical"), *scores)
@@ -57,7 +57,7 @@ def test_what_diverged_is_told_once_whatever_else_was_measured(masks) -> None:
 
 def at(side: int, *sizes: int, name: str = "pg", kind: str = "trained") -> Results:
     """A model that was trained at a side, measured at sizes under both masks."""
-    scores = [Score(psnr(20, 22), x, size) for size in sizes for x in ("center", "freeform")]
+    scores = [Score(psnr(20, 22), x, size) for size in sizes for x in ("center", "union")]
     config = {"name": name, "model": {"levels": [side // 2, side]}}
     run: dict[str, Any] = {"config": config} if kind == "trained" else {"folder": "x"}
     return measured(Evaluation(name, f"the {name}", kind, 0, run), *scores)
@@ -96,15 +96,15 @@ def test_ablations_are_of_the_trained_side_or_else_the_smallest(side, sizes, abl
 
 def test_other_masks_have_a_table_a_metric() -> None:
     def scores(first: float, second: float) -> list[Score]:
-        sets = {"center": 30, "freeform": 31, "ratio_15": first, "thin": second}
+        sets = {"center": 30, "union": 31, "ratio_15": first, "thin": second}
         return [Score(psnr(x, x + 2), name) for name, x in sets.items()]
 
     ours, telea = Evaluation("pg", "ours", "trained"), Evaluation("telea", "Telea", "classical")
-    own = measured(Evaluation("own", "own", "outputs"), Score({"psnr": (9, 9)}, "union"))
+    own = measured(Evaluation("own", "own", "outputs"), Score({"psnr": (9, 9)}, "freeform"))
     text = report(of([measured(ours, *scores(20, 24)), measured(telea, *scores(22, 23)[:3]), own]))
     ssim, psnrs, l1 = parse(section(text, "Other masks, 128 x 128 px"))
     assert psnrs == [
-        ["method", "`ratio_15` PSNR ↑", "`thin` PSNR ↑", "`union` PSNR ↑"],
+        ["method", "`ratio_15` PSNR ↑", "`thin` PSNR ↑", "`freeform` PSNR ↑"],
         ["ours", "21.00 [20.00, 22.00]", "25.00 [24.00, 26.00]", ""],
         ["Telea", "**23.00** [22.00, 24.00]", "", ""],
         ["own", "", "", "9.00 [9.00, 9.00]"],
@@ -131,7 +131,7 @@ def test_every_crop_list_and_mask_set_stands_with_its_hash() -> None:
 def test_the_square_mask_at_sizes_without_comparison_has_a_table_of_all_sizes() -> None:
     def scores(*sizes: int) -> list[Score]:
         both = [Score({"psnr": (x / 8, x / 8 + 2)}, size=x) for x in sizes]
-        return [*both, Score({"psnr": (20, 20)}, "freeform", 128)]
+        return [*both, Score({"psnr": (20, 20)}, "union", 128)]
 
     ours = Evaluation("pg", "ours", "trained")
     telea = measured(Evaluation("telea", "Telea", "classical"), *scores(128, 256))

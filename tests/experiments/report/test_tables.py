@@ -88,7 +88,7 @@ def test_differences_are_paired_and_marked_where_the_interval_excludes_zero(
     ],
 )
 def test_ours_is_the_papers_model_or_else_the_first_that_was_trained(kinds, ours) -> None:
-    scores = [Score(psnr(20, 22), masks) for masks in ("center", "freeform")]
+    scores = [Score(psnr(20, 22), masks) for masks in ("center", "union")]
     text = report(of(measured(Evaluation(x, f"<{x}>", kinds[x]), *scores) for x in kinds))
     assert re.findall(r"\*\*\\<(\w+)> minus\*\*", text) == ([ours] if ours else [])
     for table in tables_of(text, "minus"):
@@ -117,7 +117,7 @@ def test_what_diverged_is_a_dash_with_its_step_and_reason() -> None:
 
 
 def test_rows_are_as_long_as_their_headers_whatever_a_title_holds() -> None:
-    scores = [Score(psnr(20, 22), masks) for masks in ("center", "freeform")]
+    scores = [Score(psnr(20, 22), masks) for masks in ("center", "union")]
     odd = measured(Evaluation("a", "a | b\n| <c> \\|", "outputs"), scores[0])
     trained = (measured(Evaluation(x, "pg|", "trained"), *scores) for x in ("pg", "pg_lower"))
     found = of([odd, *trained])
@@ -132,7 +132,7 @@ def test_rows_are_as_long_as_their_headers_whatever_a_title_holds() -> None:
 
 def test_columns_without_numbers_are_left_out_and_perfect_results_are_infinite() -> None:
     numbers = {"psnr": (math.inf, 20.0), "l1": (0.0, 0.1)}
-    made = [Score(numbers, masks, protocol="hole") for masks in ("center", "freeform")]
+    made = [Score(numbers, masks, protocol="hole") for masks in ("center", "union")]
     found = of(measured(Evaluation(x, x, "trained"), *made) for x in ("pg", "layerwise"))
     text = report(found, "hole")
     assert tables_of(text, "method")[0][0] == [
@@ -162,20 +162,20 @@ def test_titles_tell_how_many_seeds_have_numbers() -> None:
     ]
     assert [row[0] for row in differences[1:]] == ["the layerwise, 2 seeds", "the coarse_l1"]
     # Of which one only was measured under some of the masks.
-    both = [Score(psnr(20, 22), masks) for masks in ("center", "freeform")]
+    both = [Score(psnr(20, 22), masks) for masks in ("center", "union")]
     some = [measured(Evaluation("pg", "ours", "trained", n), *both[: 2 - n]) for n in range(2)]
     assert tables_of(report(of(some)), "method")[0][1][0] == "ours, 1 to 2 seeds"
 
 
 def test_raw_says_whose_known_pixels_are_exact() -> None:
-    scores = [Score(psnr(20, 22), masks, protocol="raw") for masks in ("center", "freeform")]
+    scores = [Score(psnr(20, 22), masks, protocol="raw") for masks in ("center", "union")]
     text = report(measured(Evaluation("telea", "Telea", "classical"), *scores), "raw")
     assert "taken as they are, so their known pixels are (nearly) exact" in text
     assert "taken as they are" not in report(everything())
 
 
 def test_the_time_is_the_median_over_seeds_of_the_medians_in_milliseconds() -> None:
-    both = [Score(psnr(20, 22), masks) for masks in ("center", "freeform")]
+    both = [Score(psnr(20, 22), masks) for masks in ("center", "union")]
     times = (0.01, 0.0852, 0.5)
     parts = [
         measured(Evaluation("pg", "ours", "trained", n), *both, timed(seconds))
