@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from experiments.configs import paper_512
 from experiments.report.cells import STARRED, escape, table
+from pgi.config import to_dict
 from pgi.evaluation.results import Evaluation, Results
 from pgi.training.run_folder import step_of
 
@@ -36,6 +39,16 @@ and the intervals do not cover the variation between seeds.
 **The paper's numbers** have tables or columns of their own. The paper publishes no formulas, crops,
 masks or networks, so a difference from them cannot be tested. "Free-form mask" is the mask set
 `union`, the centre square united with brush strokes, which the paper most probably means."""
+# Fields of a config that change nothing of what a network learns, or have a column of their own.
+_HOUSEKEEPING = (
+    "attention_megabytes",
+    "keep_checkpoints",
+    "milestone_",
+    "minutes",
+    "seed",
+    "snapshot_steps",
+    "validation_images",
+)
 _OTHER_PROTOCOL = """\
  They most probably follow the protocol `paper`: do not compare them with the numbers here."""
 
@@ -94,7 +107,35 @@ def _diverged(found: Results) -> list[str]:
 def provenance(found: Results) -> list[str]:
     """The networks that were evaluated, and what they were trained with."""
     rows = [_network(x, x.run) for x in found.evaluations if x.run]
-    return ["## Provenance", table(pd.DataFrame(rows), 7)] if rows else []
+    blocks = ["## Provenance", table(pd.DataFrame(rows), 7)] if rows else []
+    return blocks + _unlike_the_paper(found)
+
+
+def _unlike_the_paper(found: Results) -> list[str]:
+    """What all trainings do otherwise than the paper's configuration."""
+    configs = [_fields(x.run["config"]) for x in found.evaluations if "config" in x.run]
+    paper = _fields(json.loads(json.dumps(to_dict(paper_512.get_config()))))
+    lines = [
+        f"- `{name}`: {escape(str(value))}, not {escape(str(paper[name]))}"
+        for name, value in (configs[0] if configs else {}).items()
+        if paper.get(name, value) != value and all(x.get(name) == value for x in configs)
+    ]
+    note = (
+        "**Unlike the paper's configuration** (`experiments/configs/paper_512.py`), in all of "
+        "these trainings:"
+    )
+    return [note, "\n".join(lines)] if lines else []
+
+
+def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a config that change what is learnt: "train.steps" and so on."""
+    return {
+        f"{part}.{name}": value
+        for part, fields in config.items()
+        if isinstance(fields, Mapping)
+        for name, value in fields.items()
+        if not name.startswith(_HOUSEKEEPING)
+    }
 
 
 def _network(evaluation: Evaluation, run: Mapping[str, Any]) -> dict[str, str]:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from experiments.report.tables import report
+from experiments.variants import SCALES, variant_config
+from pgi.config import to_dict
 from pgi.errors import RuleError
 from pgi.evaluation.results import Evaluation, Results
 from tests.experiments.made_results import (
@@ -34,7 +36,7 @@ def test_a_group_without_any_evaluation_but_ours_is_left_out() -> None:
 def test_where_all_diverged_there_is_a_list_of_it_and_no_table_of_numbers() -> None:
     run = {"folder": "runs/x", "config": {"name": "small", "model": {"levels": [64]}}}
     text = report(of([method("pg", None, None, run=run), method("layerwise", None)]))
-    assert [line for line in text.splitlines() if line.startswith("- ")] == [
+    assert [line for line in text.splitlines() if line.startswith("- the ")] == [
         f"- the pg, seed 0, {REASON}",
         f"- the pg, seed 1, {REASON}",
         f"- the layerwise, seed 0, {REASON}",
@@ -163,3 +165,21 @@ def test_the_adversarial_weight_that_was_reached_is_printed(loss, step, reached)
     (*_, provenance) = parse(report(method("pg", psnr(20, 22), run=run)))
     assert provenance[0][-1] == "adversarial weight reached"
     assert provenance[1][-1] == reached
+
+
+def test_what_all_trainings_do_otherwise_than_the_paper_is_said() -> None:
+    base = SCALES["tiny"].base
+    names = ("pg", "coarse_l1")
+    parts = [
+        measured(
+            Evaluation(name, name, "trained", run={"config": to_dict(variant_config(name, base))}),
+            Score(psnr(20, 22)),
+        )
+        for name in names
+    ]
+    _, _, text = report(of(parts)).partition("**Unlike the paper's configuration**")
+    assert "\n- `train.steps`: 300, not 1000000\n" in text
+    assert "\n- `data.flip`: True, not False\n" in text
+    assert "\n- `model.kernel_initializer`: gated_he, not glorot_uniform\n" in text
+    # What only one of them does, and what is as in the paper.
+    assert "coarse_l1" not in text and "learning_rate" not in text
