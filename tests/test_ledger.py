@@ -20,7 +20,7 @@ def rows() -> list[dict[str, str]]:
             header = None
         elif header is None:
             header = cells
-        elif not set(line) <= set("|-"):
+        elif header[0] == "what" and not set(line) <= set("|-"):
             found.append(dict(zip(header, cells)))
     return found
 

@@ -97,7 +97,9 @@ def test_the_papers_configuration_has_the_papers_values() -> None:
     assert (config.train.learning_rate_schedule, config.train.warmup_steps) == ("constant", 0)
     assert (config.train.clip_norm, config.train.ema_momentum) == (0, 0)
     assert (config.train.schedule, config.train.convolution_dtype) == ("joint", "float32")
-    assert (config.data.crop, config.data.flip, config.data.rotate) == ("random", False, False)
+    assert (config.data.crop, config.data.downsample) == ("random", 1)
+    assert (config.data.flip, config.data.rotate, config.data.colour_jitter) == (False, False, 0)
+    assert config.train.steps == 1_000_000
 
 
 def test_the_summary_shows_shapes_and_parameters_of_every_network() -> None:
