@@ -31,6 +31,10 @@ class ExportError(UserError):
     """An export failed, or its results are wrong; nothing of it is left behind."""
 
 
+class PerceptualError(UserError):
+    """A perceptual metric cannot be computed: a package or a network's weights are missing."""
+
+
 class NonFiniteLossError(UserError, ArithmeticError):
     """A loss or weight became infinite or not a number; the message names the level and the term.
 
