@@ -47,6 +47,9 @@ def made_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with monkeypatch.context() as patch:
         patch.setattr(torch.nn.Module, "load_state_dict", lambda *_: None)
         network = inception.FeatureExtractorInceptionV3("x", ["2048"], str(path))
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight)  # Without it all features vanish.
     torch.save(network.state_dict(), path)
     return path
 
@@ -75,6 +78,7 @@ def test_fid_and_lpips_are_those_of_the_packages_own_programs(
     )["frechet_inception_distance"]
     features = [networks.features(images) for images in (real, fake)]
     assert [x.shape for x in features] == [(6, 2048)] * 2
+    assert theirs > 1  # Not two numbers that are both nearly zero.
     assert frechet_distance(*features) == pytest.approx(theirs, rel=1e-3)
 
     own = lpips.LPIPS(net="alex", verbose=False)
