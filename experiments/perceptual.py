@@ -31,6 +31,7 @@ from pgi.evaluation.perceptual_networks import Networks
 from pgi.rules import check
 from pgi.training.reading import read_image
 
+# Not imported from `pgi.evaluation.tasks`, which would bring TensorFlow beside torch.
 TRUTH = "truth"
 _COLUMNS = ["method", "place", "metric", "value", "low", "high", "n"]
 _BATCH = 16
@@ -62,7 +63,8 @@ def find_pictures(folder: Path) -> dict[str, Pictures]:
         OSError: a file is no image.
     """
     check(str(folder), f"a folder with a folder {TRUTH!r}", (folder / TRUTH).is_dir(), "none")
-    files = {x.name: _by_place(x) for x in sorted(folder.iterdir()) if x.is_dir()}
+    folders = sorted(x for x in folder.iterdir() if x.is_dir() and not x.name.startswith("."))
+    files = {x.name: _by_place(x) for x in folders}
     check(str(folder), f"a folder with methods beside {TRUTH!r}", len(files) > 1, "none")
     for method, places in files.items():
         check(str(folder / method), "a folder of pictures", bool(places), "none")
@@ -150,9 +152,9 @@ def main(argv: list[str]) -> None:
 
 
 def _by_place(folder: Path) -> dict[str, list[str]]:
-    """Names of the files below, by their folder's path from here."""
+    """Names of the files below that are not hidden, by their folder's path from here."""
     places: dict[str, list[str]] = {}
-    for path in sorted(x for x in folder.rglob("*") if x.is_file()):
+    for path in sorted(x for x in folder.rglob("[!.]*") if x.is_file()):
         places.setdefault(path.parent.relative_to(folder).as_posix(), []).append(path.name)
     return places
 

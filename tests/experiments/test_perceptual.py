@@ -53,6 +53,8 @@ def test_every_methods_numbers_are_of_its_pictures_and_their_truths(
     other = PLACE.replace("center", "union")
     write(folder / "truth" / other, TRUTHS[:3])
     write(folder / "good" / other, TRUTHS[:3])
+    (folder / "good" / PLACE / ".DS_Store").touch()
+    (folder / ".trash").mkdir()
     monkeypatch.setattr(perceptual, "Networks", Averages)
     perceptual.main(["", str(folder)])
     numbers = pd.read_csv(folder / "perceptual.csv").set_index(["place", "method", "metric"])
