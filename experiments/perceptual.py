@@ -31,7 +31,7 @@ from pgi.evaluation.perceptual_networks import Networks
 from pgi.rules import check
 from pgi.training.reading import read_image
 
-# Not imported from `pgi.evaluation.tasks`, which would bring TensorFlow beside torch.
+# Not imported: `pgi.evaluation.tasks` brings TensorFlow, which is not needed here.
 TRUTH = "truth"
 _COLUMNS = ["method", "place", "metric", "value", "low", "high", "n"]
 _BATCH = 16

@@ -34,6 +34,7 @@ class Networks:
     def __init__(self) -> None:
         try:
             import lpips
+            import sklearn.svm  # noqa: F401  (the scores need it, after all features are there)
             import torch
             from torch_fidelity import feature_extractor_inceptionv3 as inception
             from torchvision.models import AlexNet_Weights

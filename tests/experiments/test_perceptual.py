@@ -143,7 +143,9 @@ def test_a_folder_without_truth_methods_or_pictures_is_rejected(tmp_path: Path) 
         perceptual.find_pictures(tmp_path)
 
 
-@pytest.mark.parametrize("package", ["torch", "torch_fidelity", "lpips", "torchvision.models"])
+@pytest.mark.parametrize(
+    "package", ["lpips", "sklearn.svm", "torch", "torch_fidelity", "torchvision.models"]
+)
 def test_without_a_package_the_command_to_install_it_is_named(
     monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
