@@ -17,6 +17,11 @@ def define_flags() -> None:
     Call it before `run`, not on import: tests import several programs into one process.
     """
     flags.DEFINE_enum("protocol", "paper", list(PROTOCOLS), "Of the numbers.")
+    define_output()
+
+
+def define_output() -> None:
+    """Defines --output alone."""
     flags.DEFINE_string("output", None, "Folder to write to; default: that of the first file.")
 
 
