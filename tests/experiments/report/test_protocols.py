@@ -73,6 +73,14 @@ def test_ranges_go_from_the_lowest_method_to_the_highest() -> None:
     assert [row[1:] for row in table if row[0] == "photos, 512 px"] == [paper, standard]
 
 
+def test_means_are_over_photographs_and_seeds() -> None:
+    first = scores((0.7, 18.0, 0.05), (0.8, 20.0, 0.07))
+    second = scores((0.7, 20.0, 0.05), (0.8, 26.0, 0.15))
+    seeds = (Evaluation("pg", "ours", "trained", seed) for seed in range(2))
+    means = measured_means(of(map(measured, seeds, (first, second))))
+    assert means[["ssim", "psnr", "l1"]].to_numpy().tolist() == [pytest.approx([0.75, 21, 0.08])]
+
+
 def test_published_ranges_are_those_of_the_papers_rows() -> None:
     rows = [row for row, _ in published_by_hand()]
     assert len(rows) == 19
