@@ -4,6 +4,7 @@
     python -m experiments.evaluate --run=runs/pg,old=runs/2019 --dataset=photos --part=table_1
     python -m experiments.evaluate --dataset=div2k --size=512 --dump-inputs=inputs
     python -m experiments.evaluate --dataset=div2k --size=512 --results-dir=theirs=outputs
+    python -m experiments.evaluate --run=deepfillv2:release/snap-0 --dataset=div2k --size=512
 
 Measures the numbers of the paper's Tables 1 and 2 and Figures 6 and 7, at the size that the models
 were trained at, and writes them (`results.csv.gz`) with tables, plots, and sheets of pictures as in
@@ -25,11 +26,12 @@ from experiments.report import figures, picture_sheets, tables
 from experiments.variants import VARIANTS, ours_among, title
 from pgi.atomic import write_atomically
 from pgi.config import CROPS
+from pgi.deepfillv2 import split_source
 from pgi.errors import NoUsableImageError, RuleError
 from pgi.evaluation import crops, results
 from pgi.evaluation.comparing import MASKED, TRUTH, compare
 from pgi.evaluation.mask_sets import MASK_SETS
-from pgi.evaluation.methods import Method, Outputs, Trained, classical
+from pgi.evaluation.methods import DeepFillv2, Method, Outputs, Trained, classical
 from pgi.evaluation.tasks import Task, dump_inputs, tasks
 from pgi.metrics import PROTOCOLS
 from pgi.rules import check, check_choice
@@ -76,18 +78,33 @@ def find_runs(named: str) -> list[tuple[Path, str | None]]:
     return [(run, name) for run in found]
 
 
-def trained(named: Iterable[str]) -> list[Trained]:
-    """The models of the named run folders; see `find_runs`.
+def deepfillv2_source(named: str) -> tuple[str, str, str | None] | None:
+    """Path, order of the colours and name, if any, of `deepfillv2:PATH` or `NAME=deepfillv2:PATH`.
+
+    None if a run is named. See `pgi.deepfillv2.split_source`.
+    """
+    name, _, source = named.partition("=")
+    if found := split_source(named):  # Its path may have a "=" too.
+        return (*found, None)
+    return (*found, name) if (found := split_source(source)) else None
+
+
+def trained(named: Iterable[str]) -> list[Trained | DeepFillv2]:
+    """The models of the named run folders, see `find_runs`, and checkpoints of DeepFillv2.
 
     Raises:
-        RuleError: a name has no run folder.
-        RunFolderError: a run has no checkpoint yet.
+        RuleError: a name has no run folder, or a checkpoint is not DeepFillv2's.
+        RunFolderError: a run has no checkpoint yet, or a checkpoint is missing or damaged.
     """
-    methods = []
-    for folder, name in (run for item in named for run in find_runs(item)):
-        config = RunFolder(folder).read_config()
-        titled = title(config.name, config) if not name and config.name in VARIANTS else None
-        methods.append(Trained(folder, name, titled))
+    methods: list[Trained | DeepFillv2] = []
+    for item in named:
+        if source := deepfillv2_source(item):
+            methods.append(DeepFillv2(*source))
+            continue
+        for folder, name in find_runs(item):
+            config = RunFolder(folder).read_config()
+            titled = title(config.name, config) if not name and config.name in VARIANTS else None
+            methods.append(Trained(folder, name, titled))
     return methods
 
 
@@ -159,14 +176,15 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
     values = flags.FLAGS
     methods = trained(values.run)
-    sides = [x.side for x in methods]
+    runs = [x for x in methods if isinstance(x, Trained)]
+    sides = [x.side for x in runs or methods]
     known = bool(values.size or sides)
     check("run", "named: RUN=runs/small_samples; or, without one, ARGS=--size=512", known, "none")
-    kinds = {x.crop for x in methods} or {"random"}
+    kinds = {x.crop for x in runs} or {"random"}
     if not values.crop:
         choices = f"given, since the runs differ in it: --crop={'|'.join(CROPS)}"
         check("crop", choices, len(kinds) == 1, sorted(kinds))
-    dataset = values.dataset or next((x.dataset for x in methods), "")
+    dataset = values.dataset or next((x.dataset for x in runs), "")
     check("dataset", "given where there is no run: --dataset=div2k", bool(dataset), dataset)
     chosen = choose_tasks(
         dataset,
@@ -185,7 +203,8 @@ def main(argv: list[str]) -> None:
         path, name = split_name(item)
         compared.append(Outputs(name or results.file_name(path.name), path))
     check("methods", "a run or a folder of results, at least", bool(compared), "none")
-    first = split_name(values.run[0])[0] if values.run else Path("runs")
+    folders = [split_name(x)[0] for x in values.run if not deepfillv2_source(x)]
+    first = folders[0] if folders else Path("runs")
     output = Path(values.output or first / "evaluation")
     compare(compared, chosen, values.protocol, output)
     methods_shown = (TRUTH, MASKED, *(x.name for x in compared))
@@ -193,11 +212,13 @@ def main(argv: list[str]) -> None:
 
 
 def _define_flags() -> None:
-    flags.DEFINE_list("run", [], "Run folders, as PATH or NAME=PATH, separated by commas.")
+    flags.DEFINE_list(
+        "run", [], "Run folders, as PATH or NAME=PATH, and checkpoints, as deepfillv2:PATH."
+    )
     flags.DEFINE_string("dataset", None, f"{KNOWN}; default: the first run's.")
     flags.DEFINE_list("protocol", "paper", f"Of {', '.join(PROTOCOLS)}; tables show the first.")
     flags.DEFINE_list("part", _BY_DEFAULT, f"What to measure: {', '.join(PARTS)}.")
-    flags.DEFINE_integer("size", None, "Side of Table 1's crops in pixels; default: the model's.")
+    flags.DEFINE_integer("size", None, "Side of Table 1's crops in pixels; default: the runs'.")
     flags.DEFINE_enum("crop", None, CROPS, "How crops are cut; default: as for training.")
     flags.DEFINE_integer("photographs", 100, "Maximum number of photographs.", lower_bound=1)
     flags.DEFINE_integer("crops-each", 1, "Crops per photograph.", lower_bound=1)

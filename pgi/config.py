@@ -222,7 +222,7 @@ class TrainConfig:
         of_stages = ("stage_shares", "stage_batch_multiples")
         _check_each(self, of_stages, "all positive", lambda x: all(value > 0 for value in x))
         check("seed", "in [0, 2**31 - 1)", 0 <= self.seed < 2**31 - 1, self.seed)
-        named = self.initial_weights != "deepfillv2:"
+        named = self.initial_weights not in ("deepfillv2:", "deepfillv2_rgb:")
         check("initial_weights", "followed by a path", named, self.initial_weights)
         check_choice("schedule", SCHEDULES, self.schedule)
         check_choice("learning_rate_schedule", LEARNING_RATE_SCHEDULES, self.learning_rate_schedule)

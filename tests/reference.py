@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -25,6 +27,16 @@ def reference_shapes(network: str) -> dict[str, list[int]]:
 def reference_weights(network: str, seed: int = 0) -> dict[str, np.ndarray]:
     """Name -> array, each made from its name and the seed as the golden numbers' were."""
     return {name: _weights(name, shape, seed) for name, shape in reference_shapes(network).items()}
+
+
+def write_tf1_checkpoint(prefix: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """A checkpoint as TensorFlow 1 programs write it: data, index, graph, and a note of it."""
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        for name, array in arrays.items():
+            tf.compat.v1.get_variable(name, initializer=array)
+        session.run(tf.compat.v1.global_variables_initializer())
+        tf.compat.v1.train.Saver().save(session, str(prefix))
 
 
 def _weights(name: str, shape: list[int], seed: int) -> np.ndarray:

@@ -82,7 +82,7 @@ def _sections(found: Results, numbers: pd.DataFrame) -> list[str]:
     masks = {size: set(rows.masks) for size, rows in numbers.groupby("size")}
     both = [size for size, names in masks.items() if set(_MASKS) <= names]
     squares = [size for size, names in masks.items() if "center" in names]
-    side = trained_side(found) or min(both, default=0)
+    side = table_1_side(found) or min(both, default=0)
     tables = {side: "1", 2 * side: "2"}
     ablated = side if side in squares else (both or squares or list(masks))[0]
     square = numbers[numbers.masks == "center"]
@@ -258,10 +258,16 @@ def _all_diverged(found: Results, method: str) -> bool:
     return bool(seeds) and all(x.diverged for x in seeds)
 
 
-def trained_side(found: Results) -> int:
-    """The largest side in pixels that a model was trained at; 0 without a model."""
-    configs = [x.run["config"] for x in found.evaluations if "config" in x.run]
-    return max((config["model"]["levels"][-1] for config in configs), default=0)
+def table_1_side(found: Results) -> int:
+    """Side in pixels of Table 1: the largest that a run was trained at; 0 without a model.
+
+    Without a run, twice the side of DeepFillv2's checkpoints, as in the paper's Table 1.
+    """
+    sides: dict[str, list[int]] = {"trained": [0], "deepfillv2": [0]}
+    for x in found.evaluations:
+        if x.kind in sides and "config" in x.run:
+            sides[x.kind].append(x.run["config"]["model"]["levels"][-1])
+    return max(sides["trained"]) or 2 * max(sides["deepfillv2"])
 
 
 def _printed(scores: Mapping[str, float | None], metric: str) -> str:

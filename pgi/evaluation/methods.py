@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pgi import deepfillv2
 from pgi.arrays import BoolArray, UInt8Array
 from pgi.config import to_dict
 from pgi.errors import RuleError, RunFolderError
-from pgi.inference import load_checkpoint
+from pgi.inference import PyramidInpainter, load_checkpoint
 from pgi.opencv import cv2
 from pgi.rules import check
 from pgi.training.reading import read_image
@@ -43,7 +44,7 @@ class Method(abc.ABC):
     Attributes:
         name: short, of letters, digits and "_".
         title: its name in tables and pictures.
-        kind: "trained", "classical" or "outputs".
+        kind: as in `pgi.evaluation.results.Evaluation`.
         seed: of its training.
         run: its origin, as in `pgi.evaluation.results.Evaluation`.
         diverged: step and reason, if its training diverged: it cannot fill then.
@@ -74,7 +75,27 @@ class Method(abc.ABC):
         return True
 
 
-class Trained(Method):
+class _Network(Method):
+    """A pyramid generator with weights.
+
+    Attributes:
+        side: of the highest level's training images in pixels.
+    """
+
+    side: int
+    _inpainter: PyramidInpainter
+
+    def fill(self, case: Case) -> UInt8Array:
+        return self._inpainter(case.image, case.hole)
+
+    def levels(self, case: Case) -> list[UInt8Array]:
+        return self._inpainter.completed_levels(case.image, case.hole)
+
+    def raw(self, case: Case) -> UInt8Array:
+        return self._inpainter.raw(case.image, case.hole)
+
+
+class Trained(_Network):
     """The newest checkpoint of a run folder.
 
     Args:
@@ -112,14 +133,46 @@ class Trained(Method):
         if self._inpainter.warning:
             warnings.warn(self._inpainter.warning, stacklevel=2)
 
-    def fill(self, case: Case) -> UInt8Array:
-        return self._inpainter(case.image, case.hole)
 
-    def levels(self, case: Case) -> list[UInt8Array]:
-        return self._inpainter.completed_levels(case.image, case.hole)
+class DeepFillv2(_Network):
+    """A checkpoint of DeepFillv2's own TensorFlow 1 program.
 
-    def raw(self, case: Case) -> UInt8Array:
-        return self._inpainter.raw(case.image, case.hole)
+    Args:
+        path: see `pgi.deepfillv2.find_checkpoint`.
+        channel_order: of the images that it was trained with, "bgr" or "rgb".
+        name: default: "deepfillv2_tf1", since "deepfillv2" is a variant that this project trains.
+
+    Raises:
+        RunFolderError: there is no checkpoint, or it is damaged.
+        RuleError: its variables are not those of DeepFillv2's generator.
+    """
+
+    kind = "deepfillv2"
+    side = deepfillv2.SIDE
+
+    def __init__(
+        self, path: str | Path, channel_order: str = "bgr", name: str | None = None
+    ) -> None:
+        super().__init__(name or "deepfillv2_tf1", name or "DeepFillv2 (TensorFlow 1 weights)")
+        checkpoint = deepfillv2.find_checkpoint(path)
+        config = deepfillv2.model_config(checkpoint)
+        model = deepfillv2.load(checkpoint, channel_order)
+        self._inpainter = PyramidInpainter(model, str(checkpoint))
+        self.run = {
+            "folder": "/".join(checkpoint.prefix.parent.parts[-2:]),
+            "checkpoint": checkpoint.name,
+            "sha256": checkpoint.sha256,
+            "config": {
+                "name": f"DeepFillv2, trained on {channel_order.upper()} images",
+                "channel_order": channel_order,
+                "model": {
+                    "levels": [self.side],
+                    "width": config.width,
+                    "dilation": config.dilation,
+                    "fusion": config.fusion,
+                },
+            },
+        }
 
 
 class _OpenCV(Method):

@@ -90,10 +90,12 @@ class Evaluation:
     Attributes:
         method: its short name, such as "pg" or "telea".
         title: its name in tables and pictures.
-        kind: "trained", "classical" (needs no training) or "outputs" (a folder of results).
+        kind: "trained", "deepfillv2" (a checkpoint of DeepFillv2's own program), "classical" (needs
+            no training) or "outputs" (a folder of results).
         seed: of the training; 0 for a method without one.
         run: plain values. Of a trained model: "folder" (the run folder's name), "checkpoint", its
-            "sha256", "config" and "git_commit". Of a folder of results: "folder".
+            "sha256", "config" and "git_commit". Of DeepFillv2's checkpoint: the same without
+            "git_commit". Of a folder of results: "folder".
         made: git commit, versions and machine of the measurement.
         diverged: step and reason, if the training diverged; there are no numbers then.
     """

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import tensorflow as tf
 
 from pgi import deepfillv2
-from pgi.errors import RuleError, RunFolderError
+from pgi.errors import RuleError
 from pgi.models import PyramidGenerator, SubGenerator
 from pgi.training import checkpoints
 from pgi.training.run_folder import Checkpoint
-
-_DEEPFILLV2 = "deepfillv2:"
 
 
 def load(model: PyramidGenerator, source: str) -> str:
@@ -23,9 +20,10 @@ def load(model: PyramidGenerator, source: str) -> str:
         model: built.
         source: a run folder (its newest checkpoint) or a checkpoint: a level gets the sub-generator
             (its moving average if there is one) and the discriminator of the level with the same
-            side in pixels. Or "deepfillv2:" and the path of a TensorFlow 1 checkpoint: every level
-            gets DeepFillv2's generator, converted from BGR to RGB, without dilated layers that
-            the level lacks, and its discriminator if the checkpoint has one of that width.
+            side in pixels. Or a TensorFlow 1 checkpoint, named as for
+            `pgi.deepfillv2.split_source`: every level gets DeepFillv2's generator, converted from
+            BGR to RGB unless it is RGB, without dilated layers that the level lacks, and its
+            discriminator if the checkpoint has one of that width.
 
     Returns:
         What was loaded and what was not, one line per level.
@@ -34,8 +32,8 @@ def load(model: PyramidGenerator, source: str) -> str:
         RunFolderError: there is no such run or checkpoint.
         RuleError: no level has the same side, or its weights have another shape.
     """
-    if source.startswith(_DEEPFILLV2):
-        lines = _load_deepfillv2(model, source[len(_DEEPFILLV2) :])
+    if named := deepfillv2.split_source(source):
+        lines = _load_deepfillv2(model, *named)
     else:
         lines = _load_run(model, source)
     for average, network in zip(model.averaged_sub_generators, model.sub_generators):
@@ -111,15 +109,14 @@ def _load_run(model: PyramidGenerator, source: str) -> list[str]:
     return lines
 
 
-def _load_deepfillv2(model: PyramidGenerator, path: str) -> list[str]:
-    if not Path(f"{path}.index").is_file():
-        raise RunFolderError(f"{path} is not a TensorFlow checkpoint: {path}.index is missing")
+def _load_deepfillv2(model: PyramidGenerator, place: str, channel_order: str) -> list[str]:
+    path = str(deepfillv2.find_checkpoint(place))
     names = dict(tf.train.list_variables(path))
     lines = []
     for level, side in enumerate(model.levels):
         generator, discriminator = model.sub_generators[level], model.discriminators[level]
         try:
-            deepfillv2.assign_generator(generator, path, channel_order="bgr")
+            deepfillv2.assign_generator(generator, path, channel_order=channel_order)
         except ValueError as error:
             raise RuleError(
                 f"train.initial_weights must fit level {level} ({side} px): {error}"
@@ -129,7 +126,7 @@ def _load_deepfillv2(model: PyramidGenerator, path: str) -> list[str]:
         wanted = deepfillv2.discriminator_variables(discriminator)
         fits = all(names.get(name) == list(v.shape) for name, v in wanted.items())
         if fits:
-            deepfillv2.assign_discriminator(discriminator, path)
+            deepfillv2.assign_discriminator(discriminator, path, channel_order=channel_order)
         judge = "discriminator" if fits else "its discriminator keeps its initial weights"
         lines.append(f"level {level} ({side} px): generator; {judge}{rest}")
     return lines

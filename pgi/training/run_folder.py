@@ -95,8 +95,9 @@ class Checkpoint:
 
     @property
     def files(self) -> list[Path]:
-        """Its index and data files, sorted."""
-        return sorted(self.prefix.parent.glob(f"{self.name}.*"))
+        """Its index and data files, sorted; not a graph (.meta) that TensorFlow 1 wrote beside."""
+        files = self.prefix.parent.glob(f"{self.name}.*")
+        return sorted(path for path in files if path.suffix != ".meta")
 
     @property
     def sha256(self) -> str:

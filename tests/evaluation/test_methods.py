@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import cv2
 import numpy as np
@@ -11,9 +12,12 @@ from PIL import Image
 from skimage import data
 
 import pgi
+from pgi import deepfillv2, images
 from pgi.errors import RuleError, RunFolderError
-from pgi.evaluation.methods import Case, Outputs, Trained, classical
+from pgi.evaluation.methods import Case, DeepFillv2, Outputs, Trained, classical
+from pgi.models import SubGenerator
 from pgi.training.run_folder import RunFolder
+from tests.reference import write_tf1_checkpoint
 from tests.tiny_run import CONFIG, write_run
 
 IMAGE = data.astronaut()[:48, 200:256].copy()
@@ -91,6 +95,36 @@ def test_a_trained_run_fills_as_its_newest_checkpoint_does(tmp_path):
     raw = method.raw(CASE)
     assert not np.array_equal(raw[~HOLE], IMAGE[~HOLE])
     assert abs(raw[HOLE].astype(int) - method.fill(CASE)[HOLE]).max() <= 1
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_deepfillv2_checkpoint_fills_as_a_network_with_its_weights_does(tmp_path):
+    network = SubGenerator(8, (2, 4, 8, 16), kernel_initializer="gated_he")
+    weights = {k: v.numpy() for k, v in deepfillv2.generator_variables(network).items()}
+    prefix = tmp_path / "release" / "snap-0"
+    write_tf1_checkpoint(prefix, weights)
+    mask = HOLE[None, :, :, None].astype(np.float32)
+    for order, step in (("bgr", -1), ("rgb", 1)):
+        method = DeepFillv2(prefix, order)
+        output = network(images.to_float(IMAGE[None, :, :, ::step]), mask)
+        expected = images.to_uint8(output.completed).numpy()[0, :, :, ::step]
+        assert abs(method.fill(CASE).astype(int) - expected).max() <= 1
+        np.testing.assert_array_equal(method.fill(CASE)[~HOLE], IMAGE[~HOLE])
+        (level,) = method.levels(CASE)
+        np.testing.assert_array_equal(level, method.fill(CASE))
+        raw = images.to_uint8(output.refined).numpy()[0, :, :, ::step]
+        assert abs(method.raw(CASE).astype(int) - raw).max() <= 1
+        assert method.run["config"]["channel_order"] == order
+        assert method.run["config"]["model"]["width"] == 8
+    assert (method.name, method.kind) == ("deepfillv2_tf1", "deepfillv2")
+    assert (method.run["folder"], method.run["checkpoint"]) == (
+        f"{tmp_path.name}/release",
+        "snap-0",
+    )
+    assert json.loads(json.dumps(method.run)) == method.run  # As it is read from results again.
+    prefix.with_name("snap-0.meta").unlink()  # A graph that nothing here reads.
+    assert DeepFillv2(prefix, "rgb", "named").run == method.run
+    assert DeepFillv2(prefix, "rgb", "named").title == "named"
 
 
 def test_the_checkpoints_hash_is_of_all_its_files(tmp_path):

@@ -8,14 +8,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from skimage import data
 
 from experiments import evaluate
-from pgi import metrics
-from pgi.errors import NoUsableImageError, RuleError
+from pgi import deepfillv2, metrics
+from pgi.errors import NoUsableImageError, RuleError, RunFolderError
 from pgi.evaluation import results
+from pgi.models import SubGenerator
+from tests.reference import write_tf1_checkpoint
 from tests.tiny_run import write_run
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +42,17 @@ def test_a_run_is_named_by_its_folder_or_by_one_above(tmp_path: Path) -> None:
     assert evaluate.find_runs(f"mine={odd}") == [(odd, "mine")]
     with pytest.raises(RuleError, match=r"run must be a run folder, or a folder of them, got .*no"):
         evaluate.find_runs(str(tmp_path / "no"))
+
+
+def test_a_deepfillv2_checkpoint_is_told_from_a_run() -> None:
+    source = evaluate.deepfillv2_source
+    assert source("deepfillv2:a/snap-0") == ("a/snap-0", "bgr", None)
+    assert source("mine=deepfillv2_rgb:a/snap-0") == ("a/snap-0", "rgb", "mine")
+    assert source("deepfillv2:lr=1/snap-0") == ("lr=1/snap-0", "bgr", None)
+    assert source("mine=deepfillv2:lr=1/snap-0") == ("lr=1/snap-0", "bgr", "mine")
+    assert source("runs/deepfillv2") is None and source("deepfillv2=runs/a") is None
+    with pytest.raises(RunFolderError, match="nowhere is not a TensorFlow checkpoint"):
+        evaluate.trained(["deepfillv2:nowhere"])
 
 
 def test_parts_ask_for_the_papers_sizes_and_masks() -> None:
@@ -107,6 +121,36 @@ def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path)
     halved = results.select(found.scores, method="halved", masks="union", protocol="hole")
     (score,) = results.select(halved, metric="psnr", crop=3).value
     assert score == expected
+
+
+@pytest.mark.slow
+def test_deepfillv2_checkpoints_have_their_rows_beside_runs_and_telea(tmp_path: Path) -> None:
+    """At the run's size, in the run's folder; the same command again measures nothing."""
+    write_run(tmp_path / "run")
+    network = SubGenerator(8, (2, 4, 8, 16), kernel_initializer="gated_he")
+    weights = {k: v.numpy() for k, v in deepfillv2.generator_variables(network).items()}
+    write_tf1_checkpoint(tmp_path / "release" / "snap-0", weights)
+    place = tmp_path / "release"
+    command = [
+        f"--run=deepfillv2:{place / 'snap-0'},{tmp_path / 'run'},rgb=deepfillv2_rgb:{place}",
+        *("--dataset=samples", "--part=table_1", "--protocol=standard", "--size=64"),
+    ]
+    done = program(*command)
+    assert done.returncode == 0, done.stderr
+    output = tmp_path / "run" / "evaluation"
+    found = results.read(output / results.FILE)
+    titles = ["DeepFillv2 (TensorFlow 1 weights)", "tiny", "rgb", "Telea"]
+    assert list(found.titles().values())[:4] == titles
+    numbers = results.select(found.scores, protocol="standard", masks="center", metric="psnr")
+    psnr = {name: list(rows.value) for name, rows in numbers.groupby("method")}
+    assert all(len(values) == len(psnr["telea"]) for values in psnr.values())
+    # One checkpoint, and its colours in another order.
+    assert psnr["rgb"] != psnr["deepfillv2_tf1"]
+    assert set(found.seconds().method) >= {"deepfillv2_tf1", "tiny", "rgb", "telea"}
+    assert "DeepFillv2, trained on BGR images" in (output / "tables.md").read_text()
+    again = program(*command)
+    assert again.returncode == 0, again.stderr
+    pd.testing.assert_frame_equal(results.read(output / results.FILE).scores, found.scores)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from pgi.models import PyramidGenerator
 from pgi.training import checkpoints, initial_weights, loop
 from pgi.training.run_folder import RunFolder
 from pgi.training.stages import stages
+from tests.reference import write_tf1_checkpoint
 from tests.tiny_run import CONFIG, MODEL, write_run
 from tests.training.test_loop import sources
 
@@ -93,11 +94,7 @@ def write_reference(path: Path, width: int, discriminator: bool) -> dict[str, np
         variables |= deepfillv2.discriminator_variables(source.discriminators[0])
     rng = np.random.default_rng(0)
     arrays = {k: rng.standard_normal(v.shape).astype(np.float32) for k, v in variables.items()}
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        for name, array in arrays.items():
-            tf.compat.v1.get_variable(name, initializer=array)
-        session.run(tf.compat.v1.global_variables_initializer())
-        tf.compat.v1.train.Saver().save(session, str(path), write_meta_graph=False)
+    write_tf1_checkpoint(path, arrays)
     return arrays
 
 
@@ -117,6 +114,10 @@ def test_every_level_takes_a_deepfillv2_checkpoint_less_its_last_dilated_layer(
         taken = equal(network, fresh.sub_generators[level])
         assert not taken
         assert equal(model.discriminators[level], fresh.discriminators[level]) != discriminator
+        if discriminator:
+            first = "discriminator/sn_patch_gan/conv1/kernel"
+            kernel = deepfillv2.discriminator_variables(model.discriminators[level])[first]
+            np.testing.assert_array_equal(kernel, arrays[first][:, :, [2, 1, 0, 3]])
     kept = "its discriminator keeps its initial weights" in report
     assert kept != discriminator and report.count("generator;") == 2
     assert report.count("left out: conv10_atrous, xconv10_atrous") == 1

@@ -61,7 +61,7 @@ def at(side: int, *sizes: int, name: str = "pg", kind: str = "trained") -> Resul
     """A model that was trained at a side, measured at sizes under both masks."""
     scores = [Score(psnr(20, 22), x, size) for size in sizes for x in ("center", "union")]
     config = {"name": name, "model": {"levels": [side // 2, side]}}
-    run: dict[str, Any] = {"config": config} if kind == "trained" else {"folder": "x"}
+    run: dict[str, Any] = {"folder": "x"} if kind == "outputs" else {"config": config}
     return measured(Evaluation(name, f"the {name}", kind, 0, run), *scores)
 
 
@@ -72,13 +72,17 @@ def at(side: int, *sizes: int, name: str = "pg", kind: str = "trained") -> Resul
         (128, (256,), ["Table 2"], [3]),
         (128, (128,), ["Table 1"], [8]),
         (64, (64, 256), ["Table 1", "Crops of"], [8, 0]),
-        (0, (64, 128, 256), ["Table 1", "Table 2", "Crops of"], [8, 3, 0]),
+        (0, (256, 512, 1024), ["Crops of", "Table 1", "Table 2"], [0, 8, 3]),
+        (None, (64, 128, 256), ["Table 1", "Table 2", "Crops of"], [8, 3, 0]),
     ],
 )
 def test_comparisons_have_their_number_by_size(side, sizes, headings, published_rows) -> None:
-    # A smaller one, and one that was not trained here, change nothing.
+    # A smaller one, and those that were not trained here, change nothing.
     trained = [at(side, *sizes), at(side // 2, *sizes, name="small")] if side else []
-    text = report(of([*trained, at(1024, *sizes, name="theirs", kind="outputs")]))
+    # Without runs, the paper's Table 1 has DeepFillv2 at twice its side.
+    deepfillv2 = [] if side is None else [at(256, *sizes, name="tf1", kind="deepfillv2")]
+    others = [at(1024, *sizes, name="theirs", kind="outputs"), *deepfillv2]
+    text = report(of([*trained, *others]))
     found = re.findall(r"^### (?:Counterpart of )?(.*?):? (\d+) x \d+ px$", text, re.MULTILINE)
     assert found == [(name, str(size)) for name, size in zip(headings, sizes)]
     for size, rows in zip(sizes, published_rows):
