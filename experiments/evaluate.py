@@ -108,6 +108,12 @@ def trained(named: Iterable[str]) -> list[Trained | DeepFillv2]:
     return methods
 
 
+def default_side(methods: Iterable[Trained | DeepFillv2]) -> int:
+    """The largest side of the runs or, without a run, that of DeepFillv2; 0 without a model."""
+    sides = [(isinstance(x, Trained), x.side) for x in methods]
+    return max(sides, default=(False, 0))[1]
+
+
 def choose_tasks(
     dataset: str,
     parts: Iterable[str],
@@ -177,9 +183,10 @@ def main(argv: list[str]) -> None:
     values = flags.FLAGS
     methods = trained(values.run)
     runs = [x for x in methods if isinstance(x, Trained)]
-    sides = [x.side for x in runs or methods]
-    known = bool(values.size or sides)
-    check("run", "named: RUN=runs/small_samples; or, without one, ARGS=--size=512", known, "none")
+    size = values.size or default_side(methods)
+    check(
+        "run", "named: RUN=runs/small_samples; or, without one, ARGS=--size=512", bool(size), "none"
+    )
     kinds = {x.crop for x in runs} or {"random"}
     if not values.crop:
         choices = f"given, since the runs differ in it: --crop={'|'.join(CROPS)}"
@@ -189,7 +196,7 @@ def main(argv: list[str]) -> None:
     chosen = choose_tasks(
         dataset,
         values.part,
-        values.size or max(sides),
+        size,
         values.crop or kinds.pop(),
         values.photographs,
         values.get_flag_value("crops-each", 1),
@@ -218,7 +225,7 @@ def _define_flags() -> None:
     flags.DEFINE_string("dataset", None, f"{KNOWN}; default: the first run's.")
     flags.DEFINE_list("protocol", "paper", f"Of {', '.join(PROTOCOLS)}; tables show the first.")
     flags.DEFINE_list("part", _BY_DEFAULT, f"What to measure: {', '.join(PARTS)}.")
-    flags.DEFINE_integer("size", None, "Side of Table 1's crops in pixels; default: the runs'.")
+    flags.DEFINE_integer("size", None, "Side of Table 1's crops in pixels; default: the models'.")
     flags.DEFINE_enum("crop", None, CROPS, "How crops are cut; default: as for training.")
     flags.DEFINE_integer("photographs", 100, "Maximum number of photographs.", lower_bound=1)
     flags.DEFINE_integer("crops-each", 1, "Crops per photograph.", lower_bound=1)

@@ -19,7 +19,7 @@ from pgi.arrays import FloatArray
 from pgi.config import ModelConfig
 from pgi.errors import RuleError, RunFolderError
 from pgi.models import Discriminator, PyramidGenerator, SubGenerator
-from pgi.rules import check_choice
+from pgi.rules import check, check_choice
 from pgi.training.run_folder import Checkpoint
 
 # DeepFillv2's name -> array, or the path of a TensorFlow 1 checkpoint.
@@ -42,10 +42,15 @@ def split_source(source: str) -> tuple[str, str] | None:
     Args:
         source: "deepfillv2:PATH" for weights that were trained on BGR images, as DeepFillv2's own
             program trains them, or "deepfillv2_rgb:PATH".
+
+    Raises:
+        RuleError: there is no path behind the colon.
     """
     prefix, colon, path = source.partition(":")
-    order = _CHANNEL_ORDERS.get(prefix)
-    return (path, order) if colon and order else None
+    if not colon or prefix not in _CHANNEL_ORDERS:
+        return None
+    check(f"{prefix}:", "followed by a path", bool(path), source)
+    return path, _CHANNEL_ORDERS[prefix]
 
 
 def find_checkpoint(path: str | Path) -> Checkpoint:

@@ -217,6 +217,11 @@ def test_a_source_names_a_path_and_the_order_of_its_colours(
     assert deepfillv2.split_source(source) == expected
 
 
+def test_a_source_without_a_path_is_refused() -> None:
+    with pytest.raises(RuleError, match="deepfillv2_rgb: must be followed by a path"):
+        deepfillv2.split_source("deepfillv2_rgb:")
+
+
 def test_refuses_an_unknown_channel_order() -> None:
     with pytest.raises(ValueError, match="channel_order must be one of rgb, bgr, got 'gbr'"):
         deepfillv2.assign_generator(SubGenerator(8), small_weights(), channel_order="gbr")

@@ -55,6 +55,17 @@ def test_a_deepfillv2_checkpoint_is_told_from_a_run() -> None:
         evaluate.trained(["deepfillv2:nowhere"])
 
 
+def test_crops_have_the_largest_runs_size_or_else_deepfillv2s(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    network = SubGenerator(4, (2, 4, 8, 16))
+    weights = {k: v.numpy() for k, v in deepfillv2.generator_variables(network).items()}
+    write_tf1_checkpoint(tmp_path / "release" / "snap-0", weights)
+    run, theirs = str(tmp_path / "run"), f"deepfillv2:{tmp_path / 'release'}"
+    assert evaluate.default_side(evaluate.trained([theirs, run])) == 16
+    assert evaluate.default_side(evaluate.trained([theirs])) == 256
+    assert evaluate.default_side([]) == 0
+
+
 def test_parts_ask_for_the_papers_sizes_and_masks() -> None:
     tasks = evaluate.choose_tasks("samples", ["table_1", "table_2", "figure_6"], 128, "random")
     ratios = [f"ratio_{share}" for share in (15, 25, 35, 45, 55)]
@@ -125,7 +136,7 @@ def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path)
 
 @pytest.mark.slow
 def test_deepfillv2_checkpoints_have_their_rows_beside_runs_and_telea(tmp_path: Path) -> None:
-    """At the run's size, in the run's folder; the same command again measures nothing."""
+    """The results are in the run's folder; the same command again measures nothing."""
     write_run(tmp_path / "run")
     network = SubGenerator(8, (2, 4, 8, 16), kernel_initializer="gated_he")
     weights = {k: v.numpy() for k, v in deepfillv2.generator_variables(network).items()}
