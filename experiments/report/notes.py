@@ -113,7 +113,8 @@ def provenance(found: Results) -> list[str]:
 
 def _unlike_the_paper(found: Results) -> list[str]:
     """What all trainings do otherwise than the paper's configuration."""
-    configs = [_fields(x.run["config"]) for x in found.evaluations if "config" in x.run]
+    runs = [x.run for x in found.evaluations if x.kind == "trained"]
+    configs = [_fields(run["config"]) for run in runs if "config" in run]
     paper = _fields(json.loads(json.dumps(to_dict(paper_512.get_config()))))
     lines = [
         f"- `{name}`: {escape(str(value))}, not {escape(str(paper[name]))}"

@@ -181,6 +181,7 @@ def test_what_all_trainings_do_otherwise_than_the_paper_is_said() -> None:
         )
         for name in names
     ]
+    parts.append(at(256, 128, name="tf1", kind="deepfillv2"))  # Trained by others; says nothing.
     _, _, text = report(of(parts)).partition("**Unlike the paper's configuration**")
     assert "\n- `train.steps`: 300, not 1000000\n" in text
     assert "\n- `data.flip`: True, not False\n" in text
