@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from pgi import masks
 from pgi.arrays import AnyArray, BoolArray, FloatArray
+from pgi.evaluation.progress import progress
 from pgi.rules import check, check_choice
 
 # Numbers of masks, height and width -> bool [masks, height, width].
@@ -34,8 +35,8 @@ _MAX_DRAWS = 512
 _ROWS_AT_ONCE = 2**12
 
 
-def draw(name: str, count: int, height: int, width: int) -> BoolArray:
-    """The first masks of a set.
+def draw(name: str, count: int, height: int, width: int, first: int = 0) -> BoolArray:
+    """Masks of a set, one after another.
 
     docs/MASKS.md names the source of each set, and what differs from it.
 
@@ -43,6 +44,7 @@ def draw(name: str, count: int, height: int, width: int) -> BoolArray:
         name: of the set, one of `MASK_SETS`.
         count: number of masks, at least 1.
         height, width: of the masks in pixels, at least 16.
+        first: number of the first of them.
 
     Returns:
         `[count, height, width, 1]` bool, True = hole. Every mask has a hole and known pixels.
@@ -53,7 +55,8 @@ def draw(name: str, count: int, height: int, width: int) -> BoolArray:
             as wide.
     """
     check_choice("name", tuple(MASK_SETS), name)
-    limits = (("count", count, 1), ("height", height, MIN_SIDE), ("width", width, MIN_SIDE))
+    sides = (("height", height, MIN_SIDE), ("width", width, MIN_SIDE))
+    limits = (("count", count, 1), *sides, ("first", first, 0))
     for argument, value, least in limits:
         whole = isinstance(value, (int, np.integer)) and value >= least
         check(argument, f"an integer of at least {least}", whole, value)
@@ -61,9 +64,9 @@ def draw(name: str, count: int, height: int, width: int) -> BoolArray:
     batch = max(1, _ROWS_AT_ONCE // height)
     # Leaves the GPU's memory to the model that is evaluated.
     with tf.device("CPU"):
-        for first in range(0, count, batch):
-            numbers = np.arange(first, min(first + batch, count))
-            drawn[numbers, ..., 0] = MASK_SETS[name](numbers, height, width)
+        for start in range(0, count, batch):
+            part = np.arange(start, min(start + batch, count))
+            drawn[part, ..., 0] = MASK_SETS[name](first + part, height, width)
     return drawn
 
 
@@ -75,6 +78,26 @@ def sha256(masks: AnyArray) -> str:
     """
     shape = np.array(masks.shape, "<i8").tobytes()
     return hashlib.sha256(shape + np.packbits(masks != 0).tobytes()).hexdigest()
+
+
+def sha256_of_first(name: str, count: int, height: int, width: int) -> str:
+    """`sha256` of a set's first masks, of which only a few are in memory at once.
+
+    Args:
+        name, count, height, width: as for `draw`; the number of pixels is a multiple of 8.
+
+    Raises:
+        RuleError, RuntimeError: as `draw`.
+    """
+    check("pixels of a mask", "a multiple of 8", height * width % 8 == 0, (height, width))
+    digest = hashlib.sha256(np.array([count, height, width, 1], "<i8").tobytes())
+    batch = max(1, _ROWS_AT_ONCE // height)
+    with progress(f"drawing masks: {name}", count, unit="mask") as bar:
+        for first in range(0, count, batch):
+            part = draw(name, min(batch, count - first), height, width, first)
+            digest.update(np.packbits(part).tobytes())
+            bar.update(len(part))
+    return digest.hexdigest()
 
 
 def _square(hole_side: Callable[[int], int]) -> Drawer:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
+import hashlib
 import json
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,6 +75,10 @@ class Method(abc.ABC):
     def covers(self, place: str) -> bool:
         """Whether the method has results for these crops and masks."""
         return True
+
+    def fingerprint(self, place: str) -> str:
+        """A text that changes with the method's results, where `run` does not tell them apart."""
+        return ""
 
 
 class _Network(Method):
@@ -233,6 +239,11 @@ class Outputs(Method):
 
     def covers(self, place: str) -> bool:
         return (self._folder / place).is_dir()
+
+    def fingerprint(self, place: str) -> str:
+        with os.scandir(self._folder / place) as files:
+            found = [(x.name, x.stat().st_size, x.stat().st_mtime_ns) for x in files]
+        return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()
 
 
 def classical() -> list[Method]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,27 +16,28 @@ from pgi.atomic import write_atomically
 from pgi.evaluation import mask_sets
 from pgi.evaluation.crops import Crops
 from pgi.evaluation.methods import Case
+from pgi.evaluation.progress import progress
+from pgi.rules import check_choice
 from pgi.sheets import png
 
 # Pictures are kept of these masks, those of the paper's Tables 1 and 2 and Figures 3 to 5.
 SHOWN = ("center", "union")
 _GREY = np.uint8(127)
 _PICTURES = 4
+_BLOCK = 16  # Masks drawn at once.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
-    """Crops under a mask set.
+    """Crops under a mask set; mask n goes with crop n.
 
     Attributes:
         crops: with their truth.
         masks: the mask set's name.
-        holes: `[N, size, size, 1]` bool, one for each crop.
     """
 
     crops: Crops
     masks: str
-    holes: BoolArray
 
     @property
     def place(self) -> str:
@@ -52,20 +53,40 @@ class Task:
     @functools.cached_property
     def masks_sha256(self) -> str:
         """Of the holes; cached, since a hundred large masks take a while."""
-        return mask_sets.sha256(self.holes)
+        size = self.crops.listed.size
+        return mask_sets.sha256_of_first(self.masks, len(self.crops), size, size)
 
-    def cases(self) -> list[Case]:
-        """The images to fill, grey under the hole, so that no method sees the truth."""
-        blank = np.where(self.holes, _GREY, self.crops.images)
-        parts = zip(self.crops.names, blank, self.holes[..., 0])
-        return [Case(self.place, name, image, hole) for name, image, hole in parts]
+    def hole(self, n: int) -> BoolArray:
+        """The hole in a crop, `[size, size]` bool; drawn together with some of its neighbours."""
+        hole: BoolArray = self._block(n // _BLOCK)[n % _BLOCK, ..., 0]
+        return hole
+
+    @functools.cached_property
+    def _block(self) -> Callable[[int], BoolArray]:
+        size, count = self.crops.listed.size, len(self.crops)
+
+        @functools.lru_cache(maxsize=1)
+        def block(number: int) -> BoolArray:
+            first = number * _BLOCK
+            return mask_sets.draw(self.masks, min(_BLOCK, count - first), size, size, first)
+
+        return block
+
+    def case(self, n: int) -> Case:
+        """A crop to fill, grey under the hole, so that no method sees the truth.
+
+        Raises:
+            RuleError: as `Crops.image`.
+        """
+        hole = self.hole(n)
+        blank = np.where(hole[..., np.newaxis], _GREY, self.crops.image(n))
+        return Case(self.place, self.crops.name(n), blank, hole)
 
     def shown(self) -> list[int]:
         """Numbers of the crops of which pictures are kept: one of each of the first photographs."""
         if self.masks not in SHOWN:
             return []
-        photographs = self.crops.listed.photographs
-        return [photographs.index(name) for name in dict.fromkeys(photographs)][:_PICTURES]
+        return [numbers[0] for numbers in self.crops.by_photograph[:_PICTURES]]
 
 
 def tasks(crops: Crops, masks: Iterable[str]) -> list[Task]:
@@ -74,8 +95,18 @@ def tasks(crops: Crops, masks: Iterable[str]) -> list[Task]:
     Raises:
         RuleError: a mask set is unknown.
     """
-    count, height, width, _ = crops.images.shape
-    return [Task(crops, name, mask_sets.draw(name, count, height, width)) for name in masks]
+    names = list(masks)
+    for name in names:
+        check_choice("masks", tuple(mask_sets.MASK_SETS), name)
+    return [Task(crops, name) for name in names]
+
+
+def by_crops(compared: Iterable[Task]) -> list[list[Task]]:
+    """The tasks of each crop list, so that a photograph is read once for all of its masks."""
+    groups: dict[str, list[Task]] = {}
+    for task in compared:
+        groups.setdefault(task.crops.listed.folder, []).append(task)
+    return [*groups.values()]
 
 
 def dump_inputs(compared: Iterable[Task], output: Path) -> None:
@@ -85,13 +116,24 @@ def dump_inputs(compared: Iterable[Task], output: Path) -> None:
     `OUTPUT/masks/...`, white = hole. `OUTPUT/inputs.json` has the hashes of crops and masks.
     `pgi.evaluation.methods.Outputs` reads the results, from folders named as those of `images`.
     """
-    listed = []
-    for task in compared:
-        for case in task.cases():
-            write_png(output / "images" / task.place / f"{case.name}.png", case.image)
-            write_png(output / "masks" / task.place / f"{case.name}.png", np.uint8(255) * case.hole)
-        crops = asdict(task.crops.listed)
-        listed.append({"folder": task.place, "masks_sha256": task.masks_sha256, "crops": crops})
+    every = list(compared)
+    for group in by_crops(every):
+        crops = group[0].crops
+        with progress(f"writing {crops.listed.folder}", len(crops), unit="crop") as bar:
+            for n in range(len(crops)):
+                for task in group:
+                    case, file = task.case(n), f"{task.place}/{crops.name(n)}.png"
+                    write_png(output / "images" / file, case.image)
+                    write_png(output / "masks" / file, np.uint8(255) * case.hole)
+                bar.update()
+    listed = [
+        {
+            "folder": task.place,
+            "masks_sha256": task.masks_sha256,
+            "crops": asdict(task.crops.listed),
+        }
+        for task in every
+    ]
     write_atomically(output / "inputs.json", json.dumps(listed, indent=1).encode() + b"\n")
 
 
