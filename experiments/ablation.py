@@ -27,10 +27,10 @@ from experiments.variants import GROUPS, SCALES, VARIANTS, title, variant_config
 from pgi.config import ExperimentConfig
 from pgi.errors import NonFiniteLossError, RunFolderError
 from pgi.evaluation import results
-from pgi.evaluation.comparing import MASKED, TRUTH, compare
+from pgi.evaluation.comparing import compare
 from pgi.evaluation.methods import Trained
 from pgi.evaluation.results import Evaluation
-from pgi.evaluation.tasks import Task
+from pgi.evaluation.tasks import MASKED, TRUTH, Task
 from pgi.metrics import PROTOCOLS
 from pgi.rules import check, check_choice
 from pgi.training import loop

@@ -5,6 +5,7 @@
     python -m experiments.evaluate --dataset=div2k --size=512 --dump-inputs=inputs
     python -m experiments.evaluate --dataset=div2k --size=512 --results-dir=theirs=outputs
     python -m experiments.evaluate --run=deepfillv2:release/snap-0 --dataset=div2k --size=512
+    python -m experiments.evaluate --dataset=tfds:places2/256 --size=256 --photographs=0
 
 Measures the numbers of the paper's Tables 1 and 2 and Figures 6 and 7, at the size that the models
 were trained at, and writes them (`results.csv.gz`) with tables, plots, and sheets of pictures as in
@@ -29,10 +30,10 @@ from pgi.config import CROPS
 from pgi.deepfillv2 import split_source
 from pgi.errors import NoUsableImageError, RuleError
 from pgi.evaluation import crops, results
-from pgi.evaluation.comparing import MASKED, TRUTH, compare
+from pgi.evaluation.comparing import compare
 from pgi.evaluation.mask_sets import MASK_SETS
 from pgi.evaluation.methods import DeepFillv2, Method, Outputs, Trained, classical
-from pgi.evaluation.tasks import Task, dump_inputs, tasks
+from pgi.evaluation.tasks import MASKED, TRUTH, Task, dump_inputs, tasks
 from pgi.metrics import PROTOCOLS
 from pgi.rules import check, check_choice
 from pgi.training.run_folder import RunFolder
@@ -112,6 +113,25 @@ def default_side(methods: Iterable[Trained | DeepFillv2]) -> int:
     """The largest side of the runs or, without a run, that of DeepFillv2; 0 without a model."""
     sides = [(isinstance(x, Trained), x.side) for x in methods]
     return max(sides, default=(False, 0))[1]
+
+
+def others(named: Iterable[str], written: Path | None) -> list[Outputs]:
+    """The folders of other programs' results, each `FOLDER` or `NAME=FOLDER`.
+
+    Args:
+        named: the folders.
+        written: folder that results are written to, where pictures may be replaced.
+
+    Raises:
+        RuleError: a folder is missing, or is inside the one that is written to.
+    """
+    methods = []
+    for path, name in map(split_name, named):
+        around = (path.resolve(), *path.resolve().parents)
+        apart = written is None or written.resolve() not in around
+        check("write-results", f"no folder around {path}, which is scored", apart, str(written))
+        methods.append(Outputs(name or results.file_name(path.name), path))
+    return methods
 
 
 def choose_tasks(
@@ -201,19 +221,19 @@ def main(argv: list[str]) -> None:
         values.photographs,
         values.get_flag_value("crops-each", 1),
     )
-    if folder := values.get_flag_value("dump-inputs", None):
-        dump_inputs(chosen, Path(folder))
-        print(f"Images and masks of {', '.join(x.place for x in chosen)}: {folder}")
+    if dumped := values.get_flag_value("dump-inputs", None):
+        dump_inputs(chosen, Path(dumped))
+        print(f"Images and masks of {', '.join(x.place for x in chosen)}: {dumped}")
         return
     compared: list[Method] = [*methods, *(classical() if values.classical else [])]
-    for item in values.get_flag_value("results-dir", []):
-        path, name = split_name(item)
-        compared.append(Outputs(name or results.file_name(path.name), path))
+    written = values.get_flag_value("write-results", None)
+    folder = Path(written).expanduser() if written else None
+    compared += others(values.get_flag_value("results-dir", []), folder)
     check("methods", "a run or a folder of results, at least", bool(compared), "none")
     folders = [split_name(x)[0] for x in values.run if not deepfillv2_source(x)]
     first = folders[0] if folders else Path("runs")
     output = Path(values.output or first / "evaluation")
-    compare(compared, chosen, values.protocol, output)
+    compare(compared, chosen, values.protocol, output, folder)
     methods_shown = (TRUTH, MASKED, *(x.name for x in compared))
     report(output, values.protocol[0], {x: output / "pictures" / x for x in methods_shown})
 
@@ -227,17 +247,20 @@ def _define_flags() -> None:
     flags.DEFINE_list("part", _BY_DEFAULT, f"What to measure: {', '.join(PARTS)}.")
     flags.DEFINE_integer("size", None, "Side of Table 1's crops in pixels; default: the models'.")
     flags.DEFINE_enum("crop", None, CROPS, "How crops are cut; default: as for training.")
-    flags.DEFINE_integer("photographs", 100, "Maximum number of photographs.", lower_bound=1)
+    flags.DEFINE_integer("photographs", 100, "Maximum number; 0: all.", lower_bound=0)
     flags.DEFINE_integer("crops-each", 1, "Crops per photograph.", lower_bound=1)
     flags.DEFINE_bool("classical", True, "Whether to measure the baselines without training.")
     flags.DEFINE_multi_string(
         "results-dir", [], "FOLDER or NAME=FOLDER of other programs' results."
     )
     flags.DEFINE_string("dump-inputs", None, "Only write images and masks to this folder.")
+    flags.DEFINE_string("write-results", None, "Also write all results as pictures to this folder.")
     flags.DEFINE_string(
         "output", None, "Default: evaluation, in the first run's folder, or in runs."
     )
 
 
 if __name__ == "__main__":
-    program.run(main, _define_flags, "the same command continues after the last finished method")
+    program.run(
+        main, _define_flags, "the same command continues after the last finished photograph"
+    )

@@ -3,42 +3,47 @@
     OUTPUT/results.csv.gz, results.provenance.json    numbers, see `pgi.evaluation.results`
     OUTPUT/pictures/METHOD/CROPS/MASKS/0000.png       results of the first crops, for sheets
     OUTPUT/pictures/METHOD/.../level_0/0000.png       those of each level of a pyramid
+    OUTPUT/METHOD_SEED.unfinished.jsonl               numbers of a method that is being measured
 
-Results are written after each method, and what they hold already is not computed again: the same
-call continues an interrupted one. Only one process may write to an output folder at a time.
+Photographs are read one after another, so memory does not depend on their number. Results are
+written after each method, and what they hold already is not computed again. Until then a journal
+has the numbers of each finished photograph: the same call continues an interrupted one. Only one
+process may write to an output folder at a time.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from pgi import metrics
 from pgi.errors import RuleError
 from pgi.evaluation import results
+from pgi.evaluation.journal import Journal, merged
+from pgi.evaluation.measuring import Wanted, measure, rows
 from pgi.evaluation.methods import Method
 from pgi.evaluation.results import Evaluation, Results, select
-from pgi.evaluation.tasks import Task, write_png
+from pgi.evaluation.results_folder import ResultsFolder
+from pgi.evaluation.tasks import MASKED, TRUTH, Task, write_png
 from pgi.provenance import provenance
 from pgi.rules import check, check_choice
 
 # The masks under which the time per image is measured, as in the paper (section 4.1).
 TIMED = "center"
-# Folders of pictures beside those of the methods.
-TRUTH, MASKED = "truth", "masked"
 
 
 def compare(
-    methods: Sequence[Method], compared: Sequence[Task], protocols: Sequence[str], output: Path
+    methods: Sequence[Method],
+    compared: Sequence[Task],
+    protocols: Sequence[str],
+    output: Path,
+    folder: Path | None = None,
 ) -> Results:
     """Measures every method in every task.
 
@@ -48,6 +53,8 @@ def compare(
         protocols: of `pgi.metrics.PROTOCOLS`.
         output: folder of results and pictures. Earlier results of the same checkpoints are kept,
             unless they are of other crops of the same dataset and size.
+        folder: for all results as pictures, see `pgi.evaluation.results_folder`; what it lacks is
+            filled again if need be. Of several seeds of a method it takes the first.
 
     Returns:
         All results in the folder.
@@ -61,20 +68,25 @@ def compare(
     for protocol in protocols:
         check_choice("protocol", metrics.PROTOCOLS, protocol)
     _check_names(methods)
+    output.mkdir(parents=True, exist_ok=True)
     file = output / results.FILE
+    written = None if folder is None else ResultsFolder(folder)
     found = _still_valid(results.read(file) if file.exists() else Results(), compared)
     for task in compared:
-        cases = task.cases()
         for n in task.shown():
-            place = Path(task.place) / f"{cases[n].name}.png"
-            write_png(output / "pictures" / TRUTH / place, task.crops.images[n])
-            write_png(output / "pictures" / MASKED / place, cases[n].image)
+            place = f"{task.place}/{task.crops.name(n)}.png"
+            write_png(output / "pictures" / TRUTH / place, task.crops.image(n))
+            write_png(output / "pictures" / MASKED / place, task.case(n).image)
     for method in methods:
         # Only of the first seed: pictures of another would have the same names.
-        first = next(x for x in methods if x.name == method.name)
-        pictures = output / "pictures" / method.name if method is first else None
-        found = _measured(found, method, compared, protocols, pictures)
+        first = method is next(x for x in methods if x.name == method.name)
+        pictures = output / "pictures" / method.name if first else None
+        found, journal = _measured(
+            found, method, compared, protocols, output, pictures, written if first else None
+        )
         results.write(file, found)
+        if journal is not None:
+            journal.path.unlink()
     return found
 
 
@@ -115,77 +127,67 @@ def _measured(
     method: Method,
     compared: Sequence[Task],
     protocols: Sequence[str],
+    output: Path,
     pictures: Path | None,
-) -> Results:
-    """The results with a method's missing numbers; those of another checkpoint are dropped."""
+    folder: ResultsFolder | None,
+) -> tuple[Results, Journal | None]:
+    """The results with a method's missing numbers, and the journal that had the new ones.
+
+    Numbers of another checkpoint are dropped.
+    """
     evaluations = {(x.method, x.seed): x for x in found.evaluations}
     before = evaluations.get((method.name, method.seed))
     same = before is not None and (before.kind, before.run) == (method.kind, method.run)
     own = select(found.scores, method=method.name, seed=method.seed)
     kept = own if same and not method.diverged else own[:0]
-    if pictures is not None and not same:
-        shutil.rmtree(pictures, ignore_errors=True)
     if method.kind == "outputs":  # The files may have changed, and are measured quickly.
         for task in compared:
             kept = kept.drop(select(kept, **task.where).index)
     covered = [task for task in compared if method.covers(task.place)]
     places = ", ".join(task.place for task in compared)
     check(f"results of {method.name}", f"of one of {places}", bool(covered), "none of them")
-    new: list[pd.DataFrame] = []
-    for task in () if method.diverged else covered:
-        done = set(select(kept, **task.where).protocol)
-        if missing := [protocol for protocol in protocols if protocol not in done]:
-            timed = task.masks == TIMED and method.kind != "outputs" and results.TIME not in done
-            new += _measure(method, task, missing, timed, pictures)
+    wanted = [] if method.diverged else [_wanted(method, x, kept, protocols) for x in covered]
+    missing = [part for part in wanted if part.protocols]
+    journal = None
+    if missing:
+        path = output / f"{method.name}_{method.seed}.unfinished.jsonl"
+        journal = Journal(path, _described(method, missing), provenance())
+    if pictures is not None and not same and not (journal and journal.done):
+        shutil.rmtree(pictures, ignore_errors=True)
+    if folder is not None:
+        folder.begin(method, [part.task for part in wanted])
+    measure(method, missing if folder is None else wanted, journal, pictures, folder)
+    made = before.made if before and len(kept) else {}
     evaluations[method.name, method.seed] = Evaluation(
         method.name,
         method.title,
         method.kind,
         method.seed,
         method.run,
-        _made(before.made if before and len(kept) else {}, measured=bool(new)),
+        merged(made, journal.made) if journal else made or provenance(),
         method.diverged,
     )
+    new = rows(method, missing, journal) if journal else []
     scores = pd.concat([found.scores.drop(own.index), kept, *new], ignore_index=True)
-    return replace(found, scores=scores, evaluations=tuple(evaluations.values()))
+    return replace(found, scores=scores, evaluations=tuple(evaluations.values())), journal
 
 
-def _made(before: Mapping[str, Any], measured: bool) -> dict[str, Any]:
-    """Provenance of all numbers of a method, of the kept ones too."""
-    now = provenance() if measured or not before else dict(before)
-    for key in ("git_commit", "machine"):
-        if before and before.get(key) != now.get(key):
-            now[key] = f"{before.get(key)}; {now.get(key)}"
-    return now
+def _wanted(method: Method, task: Task, kept: pd.DataFrame, protocols: Sequence[str]) -> Wanted:
+    """What is missing of a method's numbers in a task."""
+    done = set(select(kept, **task.where).protocol)
+    missing = [protocol for protocol in protocols if protocol not in done]
+    timed = task.masks == TIMED and method.kind != "outputs" and results.TIME not in done
+    return Wanted(task, missing, timed and bool(missing))
 
 
-def _measure(
-    method: Method, task: Task, protocols: Sequence[str], timed: bool, pictures: Path | None
-) -> list[pd.DataFrame]:
-    """Rows of results for each metric of each protocol, and for the times."""
-    cases = task.cases()
-    if timed:
-        method.fill(cases[0])  # The first call traces and allocates.
-    filled, seconds = [], []
-    for case in tqdm(cases, f"{method.title}, {task.place}", leave=False):
-        began = time.perf_counter()
-        filled.append(method.fill(case))
-        seconds.append(time.perf_counter() - began)
-    if pictures is not None:
-        for n in task.shown():
-            name = f"{cases[n].name}.png"
-            write_png(pictures / task.place / name, filled[n])
-            for level, image in enumerate(method.levels(cases[n])):
-                write_png(pictures / task.place / f"level_{level}" / name, image)
-    raw = [method.raw(case) for case in cases] if "raw" in protocols else filled
-    values: dict[tuple[str, str], Any] = {}
-    for protocol in protocols:
-        judged = np.stack(raw if protocol == "raw" else filled)
-        measured = metrics.evaluate(task.crops.images, judged, task.holes, protocol)
-        values |= {(protocol, metric): numbers for metric, numbers in measured.items()}
-    if timed:
-        values[results.TIME, results.SECONDS] = seconds
-    return [
-        results.rows(method.name, method.seed, task.crops.listed, task.masks, *names, numbers)
-        for names, numbers in values.items()
-    ]
+def _described(method: Method, missing: Sequence[Wanted]) -> dict[str, Any]:
+    """What tells a method's missing numbers from all others."""
+    crops = [part.task.crops.listed for part in missing]
+    return {
+        "method": [method.name, method.seed],
+        "checkpoint": {"kind": method.kind, **method.run},
+        "files": [method.fingerprint(part.task.place) for part in missing],
+        "crops": [[x.folder, x.sha256, x.pixels_sha256] for x in crops],
+        "masks": [[part.task.masks, part.task.masks_sha256] for part in missing],
+        "protocols": [[*part.protocols, part.timed] for part in missing],
+    }

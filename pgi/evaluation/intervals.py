@@ -10,6 +10,7 @@ from scipy import stats
 from pgi.arrays import FloatArray
 
 _RESAMPLES = 9999
+_DRAWN_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ def estimate(values: FloatArray) -> Estimate:
             (photographs,),
             np.mean,
             n_resamples=_RESAMPLES,
+            # Else all resamples are in memory at once. It changes none of them.
+            batch=max(1, _DRAWN_AT_ONCE // len(photographs)),
             confidence_level=0.95,
             method="percentile",
             random_state=np.random.default_rng(0),

@@ -22,6 +22,8 @@ from pgi.sheets import png
 
 # Pictures are kept of these masks, those of the paper's Tables 1 and 2 and Figures 3 to 5.
 SHOWN = ("center", "union")
+# Folders of pictures beside those of the methods.
+TRUTH, MASKED = "truth", "masked"
 _GREY = np.uint8(127)
 _PICTURES = 4
 _BLOCK = 16  # Masks drawn at once.

@@ -71,7 +71,8 @@ def test_methods_see_the_known_pixels_and_grey_under_the_hole(tmp_path):
     compare([method], compared, ["paper"], tmp_path)
     holes = mask_sets.draw("freeform", 4, SIZE, SIZE)[..., 0]
     assert len(method.asked) == 4
-    for case, image, hole in zip(method.asked, compared[0].crops.images, holes):
+    for n, (case, hole) in enumerate(zip(method.asked, holes)):
+        image = compared[0].crops.image(n)
         np.testing.assert_array_equal(case.hole, hole)
         np.testing.assert_array_equal(case.image[~hole], image[~hole])
         assert (case.image[hole] == 127).all()
@@ -81,7 +82,8 @@ def test_scores_are_the_metrics_of_every_crop_by_every_protocol(tmp_path):
     compared = some_tasks()
     found = compare([Shade("one")], compared, PROTOCOLS, tmp_path)
     assert measured(found) == {(m, p) for m in ("center", "ratio_25") for p in PROTOCOLS}
-    truth, holes = compared[0].crops.images, compared[0].holes
+    truth = np.stack([compared[0].crops.image(n) for n in range(4)])
+    holes = mask_sets.draw("center", 4, SIZE, SIZE)
     assert found.crop_lists == [compared[0].crops.listed]
     for (*_, masks), sha256 in found.masks.items():
         assert sha256 == mask_sets.sha256(holes)  # ratio_25 is the centre.
@@ -138,21 +140,19 @@ def test_another_checkpoint_or_other_crops_replace_what_was_measured(tmp_path):
 def test_other_pixels_at_the_same_places_replace_what_was_measured(tmp_path):
     compare([Shade("one")], some_tasks(), ["paper"], tmp_path)
     cut = some_tasks()[0].crops
-    inverted = crops.Crops(
-        replace(cut.listed, pixels_sha256="other"), np.uint8(255) - cut.images, cut.names
-    )
+    others = replace(cut, listed=replace(cut.listed, pixels_sha256="other"))
     method = Shade("one")
-    found = compare([method], tasks(inverted, ["ratio_25"]), ["paper"], tmp_path)
+    found = compare([method], tasks(others, ["ratio_25"]), ["paper"], tmp_path)
     assert len(method.asked) == 4
     # Those under other masks were of the old pixels too.
     assert measured(found) == {("ratio_25", "paper")} and len(found.masks) == 1
 
 
-def test_other_masks_of_a_name_replace_what_was_measured(tmp_path):
+def test_other_masks_of_a_name_replace_what_was_measured(tmp_path, monkeypatch):
     compare([Shade("one")], some_tasks(("ratio_25", "ratio_15")), ["paper"], tmp_path)
-    (task,) = some_tasks(("ratio_25",))
+    monkeypatch.setitem(mask_sets.MASK_SETS, "ratio_25", mask_sets.MASK_SETS["thick"])
     method = Shade("one")
-    found = compare([method], [replace(task, holes=~task.holes)], ["paper"], tmp_path)
+    found = compare([method], some_tasks(("ratio_25",)), ["paper"], tmp_path)
     assert len(method.asked) == 4
     assert measured(found) == {("ratio_25", "paper"), ("ratio_15", "paper")}
 
@@ -187,11 +187,11 @@ def test_pictures_are_kept_of_the_first_crop_of_each_photograph(tmp_path):
     names = ["0000.png", "0002.png"]  # Two crops of each of two photographs.
     kinds = ("truth/{}/", "masked/{}/", "one/{}/", "one/{}/level_0/", "one/{}/level_1/")
     assert set(pictures) == {kind.format(place) + name for kind in kinds for name in names}
-    truth, hole = compared[0].crops.images[2], compared[0].holes[2]
+    truth = compared[0].crops.image(2)
+    shaded = truth.copy()
+    shaded[SIZE // 4 : -SIZE // 4, SIZE // 4 : -SIZE // 4] = 99
     np.testing.assert_array_equal(pictures[f"truth/{place}/0002.png"], truth)
-    np.testing.assert_array_equal(
-        pictures[f"one/{place}/0002.png"], np.where(hole, np.uint8(99), truth)
-    )
+    np.testing.assert_array_equal(pictures[f"one/{place}/0002.png"], shaded)
     assert pictures[f"one/{place}/level_0/0002.png"].shape == (SIZE // 2, SIZE // 2, 3)
 
 
@@ -207,17 +207,20 @@ def test_inputs_go_out_and_results_of_the_same_names_come_in(tmp_path):
     compared = some_tasks(("center", "freeform"))
     dump_inputs(compared, tmp_path)
     for task in compared:
-        for n, name in enumerate(task.crops.names):
+        holes = mask_sets.draw(task.masks, 4, SIZE, SIZE)
+        for n, name in enumerate(("0000", "0001", "0002", "0003")):
             mask = np.asarray(Image.open(tmp_path / "masks" / task.place / f"{name}.png"))
-            np.testing.assert_array_equal(mask, 255 * task.holes[n, ..., 0])
+            np.testing.assert_array_equal(mask, 255 * holes[n, ..., 0])
             image = np.asarray(Image.open(tmp_path / "images" / task.place / f"{name}.png"))
-            np.testing.assert_array_equal(image, task.cases()[n].image)
+            truth = task.crops.image(n)
+            np.testing.assert_array_equal(image, np.where(holes[n], np.uint8(127), truth))
             # A result that is perfect in the hole, and off elsewhere.
-            result = np.where(task.holes[n], task.crops.images[n], 7)
-            write_png(tmp_path / "theirs" / task.place / f"{name}.png", result.astype(np.uint8))
+            result = np.where(holes[n], truth, np.uint8(7))
+            write_png(tmp_path / "theirs" / task.place / f"{name}.png", result)
     listed = json.loads((tmp_path / "inputs.json").read_text())
     assert [x["folder"] for x in listed] == [task.place for task in compared]
-    assert listed[1]["masks_sha256"] == mask_sets.sha256(compared[1].holes)
+    freeform = mask_sets.draw("freeform", 4, SIZE, SIZE)
+    assert listed[1]["masks_sha256"] == mask_sets.sha256(freeform)
     found = compare([Outputs("it", tmp_path / "theirs")], compared, PROTOCOLS, tmp_path / "out")
     assert len(measured(found, "it")) == 2 * len(PROTOCOLS)
     assert results.SECONDS not in set(found.scores.metric)
