@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,20 @@ def test_a_photograph_has_its_crops_whatever_folder_and_format_it_is_kept_in():
     }
     others = {place(f"080{n}", 0, 1356, 2040, size=512, crop="random") for n in range(5)}
     assert len(places) == 1 and len(others) == 5
+
+
+def test_zero_means_all_photographs_and_small_ones_do_not_count(folder):
+    names = ["small.png", "wide.png", "high.png", "last.png"]
+    for most, expected in ((0, names[1:]), (2, names[1:3]), (9, names[1:])):
+        cut = crops.cut(source(folder, *names), "mine", 64, "random", most, each=2)
+        assert [*dict.fromkeys(cut.listed.photographs)] == expected
+        assert cut.by_photograph == [range(2 * n, 2 * n + 2) for n in range(len(expected))]
+
+
+def test_the_hash_of_the_pixels_is_of_all_crops_in_order(folder):
+    cut = crops.cut(source(folder), "mine", 64, "random_resized", each=2)
+    expected = hashlib.sha256(images(cut).tobytes()).hexdigest()
+    assert cut.listed.pixels_sha256 == expected
 
 
 def test_hashes_tell_places_and_pixels_from_others(folder):

@@ -53,7 +53,7 @@ def test_the_masks_are_those_published(name):
 # One of every way of drawing: the others take a second or more each.
 @pytest.mark.parametrize("name", [*SQUARES, "freeform", "thick"])
 def test_the_masks_of_512_are_those_published(name):
-    assert mask_sets.sha256(mask_sets.draw(name, 100, 512, 512)) == published()[name][2]
+    assert mask_sets.sha256_of_first(name, 100, 512, 512) == published()[name][2]
 
 
 def test_the_hash_is_of_the_shape_and_the_packed_pixels():
@@ -82,8 +82,10 @@ def test_a_mask_depends_neither_on_the_count_nor_on_its_neighbours(name, monkeyp
     tf.random.set_seed(1)
     np.random.seed(1)
     np.testing.assert_array_equal(mask_sets.draw(name, 2, 32, 48), expected[:2])
+    np.testing.assert_array_equal(mask_sets.draw(name, 3, 32, 48, first=2), expected[2:5])
     monkeypatch.setattr(mask_sets, "_ROWS_AT_ONCE", 4 * 32)
     np.testing.assert_array_equal(mask_sets.draw(name, 6, 32, 48), expected)
+    assert mask_sets.sha256_of_first(name, 6, 32, 48) == mask_sets.sha256(expected)
 
 
 def test_all_masks_of_all_random_sets_differ():
@@ -204,6 +206,16 @@ def test_an_unknown_set_is_an_error_that_lists_them_all():
 def test_impossible_sizes_are_an_error(count, height, width, message):
     with pytest.raises(RuleError, match=f"^{message}$"):
         mask_sets.draw("center", count, height, width)
+
+
+def test_a_negative_number_is_an_error():
+    with pytest.raises(RuleError, match="^first must be an integer of at least 0, got -1$"):
+        mask_sets.draw("center", 1, 64, 64, first=-1)
+
+
+def test_pixels_that_do_not_fill_bytes_are_an_error():
+    with pytest.raises(RuleError, match="^pixels of a mask must be a multiple of 8, got .17, 17.$"):
+        mask_sets.sha256_of_first("center", 1, 17, 17)
 
 
 def test_a_share_that_is_never_met_is_an_error(monkeypatch):
