@@ -209,12 +209,12 @@ def test_impossible_sizes_are_an_error(count, height, width, message):
 
 
 def test_a_negative_number_is_an_error():
-    with pytest.raises(RuleError, match="^first must be an integer of at least 0, got -1$"):
+    with pytest.raises(RuleError, match=r"^first must be an integer of at least 0, got -1$"):
         mask_sets.draw("center", 1, 64, 64, first=-1)
 
 
 def test_pixels_that_do_not_fill_bytes_are_an_error():
-    with pytest.raises(RuleError, match="^pixels of a mask must be a multiple of 8, got .17, 17.$"):
+    with pytest.raises(RuleError, match=r"^pixels of a mask must be a multiple of 8, got .17, 17.$"):
         mask_sets.sha256_of_first("center", 1, 17, 17)
 
 
