@@ -214,7 +214,9 @@ def test_a_negative_number_is_an_error():
 
 
 def test_pixels_that_do_not_fill_bytes_are_an_error():
-    with pytest.raises(RuleError, match=r"^pixels of a mask must be a multiple of 8, got .17, 17.$"):
+    with pytest.raises(
+        RuleError, match=r"^pixels of a mask must be a multiple of 8, got .17, 17.$"
+    ):
         mask_sets.sha256_of_first("center", 1, 17, 17)
 
 
