@@ -234,6 +234,8 @@ def main(argv: list[str]) -> None:
     first = folders[0] if folders else Path("runs")
     output = Path(values.output or first / "evaluation")
     compare(compared, chosen, values.protocol, output, folder)
+    if folder is not None:
+        print(f"Truth and results of every crop are in {folder}")
     methods_shown = (TRUTH, MASKED, *(x.name for x in compared))
     report(output, values.protocol[0], {x: output / "pictures" / x for x in methods_shown})
 

@@ -94,6 +94,16 @@ def test_sizes_that_no_photograph_has_are_left_out_and_said(
         evaluate.choose_tasks("samples", [], 64, "random")
 
 
+def test_results_that_are_scored_are_not_written_over(tmp_path: Path) -> None:
+    theirs = tmp_path / "all" / "theirs"
+    theirs.mkdir(parents=True)
+    for written in (theirs, tmp_path / "all"):
+        with pytest.raises(RuleError, match="write-results must be no folder around .*theirs"):
+            evaluate.others([f"x={theirs}"], written)
+    (method,) = evaluate.others([f"x={theirs}"], tmp_path / "other")
+    assert method.name == "x"
+
+
 @pytest.mark.slow
 def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
@@ -110,6 +120,8 @@ def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path)
         f"--run={tmp_path / 'run'}",
         f"--results-dir=halved={tmp_path / 'theirs'}",
         "--protocol=standard,hole",
+        "--photographs=0",
+        f"--write-results={tmp_path / 'written'}",
     )
     assert done.returncode == 0, done.stderr
     output = tmp_path / "run" / "evaluation"
@@ -117,6 +129,10 @@ def test_a_run_classical_methods_and_others_results_side_by_side(tmp_path: Path)
     assert list(found.titles()) == ["tiny", "telea", "navier_stokes", "mean_colour", "halved"]
     names = {path.name for path in output.glob("*.*")}
     assert {"tables.md", "figure_6_samples_64.png", "sheet_samples_64_union.png"} <= names
+
+    written = {x.relative_to(tmp_path / "written") for x in (tmp_path / "written").rglob("*.png")}
+    assert {path.parts[0] for path in written} == {"truth", *found.titles()}
+    assert sum(path.parts[:1] == ("halved",) for path in written) == 2 * 4
 
     # One number of the peer's, from files and photographs alone.
     place = next((tmp_path / "theirs").glob("samples_64_*/union/0003.png"))
