@@ -98,7 +98,7 @@ def test_results_that_are_scored_are_not_written_over(tmp_path: Path) -> None:
     theirs = tmp_path / "all" / "theirs"
     theirs.mkdir(parents=True)
     for written in (theirs, tmp_path / "all"):
-        with pytest.raises(RuleError, match="write-results must be no folder around .*theirs"):
+        with pytest.raises(RuleError, match=r"write-results must be no folder around .*theirs"):
             evaluate.others([f"x={theirs}"], written)
     (method,) = evaluate.others([f"x={theirs}"], tmp_path / "other")
     assert method.name == "x"
