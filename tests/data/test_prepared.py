@@ -21,6 +21,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
+from tensorflow_datasets.core.splits import AbstractSplit, SplitInfo
 
 import data
 from data import prepared
@@ -165,6 +166,18 @@ def test_places2_is_trained_on_as_in_the_paper_or_by_its_own_splits(
     hold_one_out(monkeypatch)
     assert [len(source) for source in data.load("places2")] == [9, 1]
     assert [len(source) for source in data.load("tfds:places2")] == [6, 4]
+
+
+def test_of_all_of_places2_a_hundred_validation_images_are_held_out() -> None:
+    sizes = {"train": 1_803_460, "validation": 36_500}  # Published with Places365-Standard.
+    infos = {name: SplitInfo(name, [size], num_bytes=0) for name, size in sizes.items()}
+    training, held_out = (
+        {x.splitname: range(sizes[x.splitname])[x.from_ : x.to] for x in parts}
+        for parts in (AbstractSplit.from_spec(x).to_absolute(infos) for x in Builder.PAPER_SPLITS)
+    )
+    assert sum(map(len, training.values())) == 1_839_860
+    assert held_out == {"validation": range(100)}
+    assert not set(held_out["validation"]) & set(training["validation"])
 
 
 @pytest.mark.parametrize("held_out", ["validation", "val", "test"])

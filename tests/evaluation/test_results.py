@@ -78,6 +78,8 @@ def test_numbers_are_by_photograph_and_seed() -> None:
     assert psnr.tolist() == [[pytest.approx(25.05), math.inf]]
     # The medians are 0.5 and 4.
     assert both.seconds().values.tolist() == [["pg", "div2k", 512, 2.25]]
+    third = made(replace(ONE, seed=2), seconds=[100.0] * 3)
+    assert results.join([both, third]).seconds().value.tolist() == [4.0]
 
 
 def test_a_matrix_keeps_the_order_of_the_photographs() -> None:

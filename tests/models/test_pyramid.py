@@ -114,7 +114,7 @@ def test_the_generators_update_leaves_the_discriminators_and_every_u_alone() -> 
 
 
 def test_the_step_descends_the_weighted_sum_of_the_levels_losses() -> None:
-    weights, rate = (10.0, 1.0, 3.0), 0.01
+    weights, rate = (10.0, 1.0, 3.0), 1.0  # Large, so that the small adversarial part shows.
     model = pyramid_model()
     objective = Objective(weights, l1_weight=2.0)
     model.compile(keras.optimizers.SGD(rate), keras.optimizers.SGD(0.0), objective)
@@ -135,6 +135,27 @@ def test_the_step_descends_the_weighted_sum_of_the_levels_losses() -> None:
     for variable, value in start:
         variable.assign(value)
     model.train_step((inputs, masks))
+    for old, new, gradient in zip(before, variables, gradients):
+        np.testing.assert_allclose(new - old, -rate * gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_the_discriminators_step_descends_the_hinge_of_real_and_completed_images() -> None:
+    rate = 0.1
+    model = compiled(pyramid_model(), Objective(level_weights=(0, 0, 0)))
+    inputs, masks = example()
+    variables, total = model.discriminator_variables, 0.0
+    outputs = model((inputs, masks))
+    with tf.GradientTape() as tape:
+        for n, network in enumerate(model.discriminators):
+            real = network(tf.concat([inputs[n], masks[n]], axis=-1))
+            fake = network(tf.concat([outputs[n].completed, masks[n]], axis=-1))
+            total += tf.reduce_mean(tf.maximum(0.0, 1 - real))
+            total += tf.reduce_mean(tf.maximum(0.0, 1 + fake))
+    gradients, before = tape.gradient(total, variables), values(variables)
+    generators = values(model.generator_variables)
+    model.train_step((inputs, masks))
+    assert not any(changed(generators, model.generator_variables))
+    assert max(float(tf.norm(gradient)) for gradient in gradients) > 0.01
     for old, new, gradient in zip(before, variables, gradients):
         np.testing.assert_allclose(new - old, -rate * gradient, atol=1e-6)
 

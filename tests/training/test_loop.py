@@ -27,6 +27,7 @@ from pgi.models import Objective, PyramidGenerator
 from pgi.training import callbacks, loop, pipeline
 from pgi.training.reading import FileSource
 from pgi.training.run_folder import Checkpoint, RunFolder
+from pgi.training.stages import stages
 
 PHOTOGRAPHS = Path(skimage.data.__file__).parent
 NAMES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
@@ -372,6 +373,25 @@ def test_stages_train_their_levels_with_fresh_optimisers(
     reader = tf.train.load_checkpoint(str(tmp_path / "run/checkpoints/step-6"))
     assert reader.get_tensor("step" + VALUE) == 6
     assert reader.get_tensor("generator_optimizer/_iterations" + VALUE) == 2
+
+
+def test_both_optimisers_are_adam_with_the_values_of_the_config() -> None:
+    """By TensorFlow 1's formula: epsilon stands beside the root of the uncorrected moment."""
+    config = tiny(learning_rate=0.2, beta_1=0.3, beta_2=0.9, epsilon=0.5)
+    model = loop.make_model(config)
+    loop.compile_model(model, config, stages(config)[0])
+    assert model.generator_optimizer is not model.discriminator_optimizer
+    for optimizer, variables in (
+        (model.generator_optimizer, model.generator_variables),
+        (model.discriminator_optimizer, model.discriminator_variables),
+    ):
+        expected, mean, square = variables[0].numpy(), 0.0, 0.0
+        for n, g in enumerate((1.0, -0.5), start=1):
+            optimizer.apply_gradients([(tf.fill(v.shape, g), v) for v in variables])
+            mean, square = 0.3 * mean + 0.7 * g, 0.9 * square + 0.1 * g**2
+            rate = 0.2 * np.sqrt(1 - 0.9**n) / (1 - 0.3**n)
+            expected = expected - rate * mean / (np.sqrt(square) + 0.5)
+        np.testing.assert_allclose(variables[0], expected, atol=1e-5)
 
 
 def test_a_batch_that_replicas_cannot_share_is_refused(tmp_path: Path) -> None:
