@@ -167,8 +167,11 @@ def test_feature_fusion_adds_the_doubled_features_of_the_level_below() -> None:
 
 def test_a_dropped_coarse_network_leaves_the_level_below_in_its_place() -> None:
     _, _, lower, upper = lower_and_upper("image", drop_coarse=True)
-    output = upper(*example(16), lower)
-    np.testing.assert_allclose(output.coarse, tf.image.resize(lower.completed, [16, 16]))
+    image, mask = example(16)
+    output, upsampled = upper(image, mask, lower), tf.image.resize(lower.completed, [16, 16])
+    np.testing.assert_allclose(output.coarse, upsampled)
+    refined, _ = upper.refine(*[image * (1 - mask) + upsampled * mask] * 2, mask)
+    np.testing.assert_allclose(output.refined, refined, atol=1e-6)
     assert upper.coarse is None
     assert len(upper.trainable_weights) == len(upper.refine.trainable_weights)
     with pytest.raises(ValueError, match="drop_coarse needs a level below"):

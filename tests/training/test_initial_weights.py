@@ -111,6 +111,9 @@ def test_every_level_takes_a_deepfillv2_checkpoint_less_its_last_dilated_layer(
         for name in ours:
             if "conv1/" not in name and "conv17" not in name:  # These swap red and blue.
                 np.testing.assert_array_equal(ours[name], arrays[name])
+        first, last = "inpaint_net/conv1/kernel", "inpaint_net/conv17/kernel"
+        np.testing.assert_array_equal(ours[first], arrays[first][:, :, [2, 1, 0, 3, 4]])
+        np.testing.assert_array_equal(ours[last], arrays[last][..., ::-1])
         taken = equal(network, fresh.sub_generators[level])
         assert not taken
         assert equal(model.discriminators[level], fresh.discriminators[level]) != discriminator
