@@ -309,9 +309,11 @@ def test_bad_arguments_are_named_before_anything_is_done(methods, protocols, mes
 
 
 def test_the_time_an_image_is_taken_under_centre_masks_alone(tmp_path):
-    found = compare([Shade("one")], some_tasks(("center", "freeform")), ["paper"], tmp_path)
+    method = Shade("one")
+    found = compare([method], some_tasks(("center", "freeform")), ["paper"], tmp_path)
     seconds = select(found.scores, metric=results.SECONDS)
     assert set(seconds.masks) == {"center"} and len(seconds) == 4
+    assert len(method.asked) == 4 + 4 + 1  # The first fill under the centre mask is not counted.
     assert seconds.value.between(0, 1, inclusive="neither").all()
     # Another protocol's numbers leave the times as they are.
     more = compare([Shade("one")], some_tasks(("center",)), ["hole"], tmp_path)

@@ -183,6 +183,21 @@ def validation_images(
     return np.stack(truths), np.stack(holes)
 
 
+def test_training_and_validation_crops_are_downsampled() -> None:
+    config, larger = tiny(), tiny(levels=(16, 32))
+    config.data.downsample = 2
+    crops, crops_of_larger = (
+        next(iter(loop.training_crops(x, sources()[0], batch_size=4)))[0] for x in (config, larger)
+    )
+    means = crops_of_larger.numpy().reshape(4, 16, 2, 16, 2, 3).mean(axis=(2, 4))
+    assert np.abs(crops.numpy() - means).max() <= 0.5
+
+    (*_, truth), (lower, _) = (
+        loop.validation_examples(x, sources()[1])[0] for x in (config, larger)
+    )
+    assert np.abs(truth - lower).max() <= 1.01 / 255  # Rounded to 8 bits.
+
+
 @pytest.mark.usefixtures("eagerly")
 def test_the_run_folder_holds_what_it_promises(tmp_path: Path) -> None:
     config = tiny(steps=3)
@@ -313,6 +328,20 @@ def test_a_joint_training_ignores_what_belongs_to_stages(tmp_path: Path) -> None
     expected, found = (newest_checkpoint(tmp_path / name) for name in ("plain", "other"))
     for name in expected:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize("start", ["below", "initializer"])
+def test_a_stage_begins_with_the_weights_that_its_config_names(start: str, tmp_path: Path) -> None:
+    # At such a rate no weight moves.
+    options: dict[str, Any] = {"schedule": "bottom_up", "learning_rate": 1e-30}
+    config = tiny(steps=2, snapshot_steps=1, level_start=start, **options)
+    loop.train(config, *sources(), tmp_path / "run")
+    kernels = [
+        saved(tmp_path / "run", 2, f"sub_generators/{level}/refine/decoder/conv17/kernel")
+        for level in (0, 1)
+    ]
+    assert (kernels[0] == kernels[1]).all() == (start == "below")
 
 
 def saved(run: Path, step: int, name: str) -> np.ndarray:
