@@ -112,15 +112,17 @@ def provenance(found: Results) -> list[str]:
 
 
 def _unlike_the_paper(found: Results) -> list[str]:
-    """What all trainings do otherwise than the paper's configuration."""
+    """What all trainings do otherwise than the paper's configuration, though not all alike."""
     runs = [x.run for x in found.evaluations if x.kind == "trained"]
     configs = [_fields(run["config"]) for run in runs if "config" in run]
     paper = _fields(json.loads(json.dumps(to_dict(paper_512.get_config()))))
-    lines = [
-        f"- `{name}`: {escape(str(value))}, not {escape(str(paper[name]))}"
-        for name, value in (configs[0] if configs else {}).items()
-        if paper.get(name, value) != value and all(x.get(name) == value for x in configs)
-    ]
+    lines = []
+    for name, theirs in paper.items():
+        # Results of earlier versions lack the fields that came later.
+        ours = [config.get(name, theirs) for config in configs]
+        if ours and theirs not in ours:
+            values = " or ".join(dict.fromkeys(map(str, ours)))
+            lines.append(f"- `{name}`: {escape(values)}, not {escape(str(theirs))}")
     note = (
         "**Unlike the paper's configuration** (`experiments/configs/paper_512.py`), in all of "
         "these trainings:"

@@ -129,10 +129,10 @@ def _comparison(found: Results, numbers: pd.DataFrame, size: int, number: str | 
 def _published_comparison(numbers: pd.DataFrame, number: str) -> list[str]:
     paper = published()["comparisons"][number]
     dataset = numbers.dataset.iloc[0]
-    # Of "places2/256", the paper has the numbers of "places2"; a folder's path is no such name.
-    dataset = dataset if ":" in dataset else dataset.partition("/")[0]
-    known = dataset in paper["rows"]
-    place = dataset if known else "div2k"
+    # Of "places2/256" and "tfds:places2", the paper has the numbers of "places2".
+    name = dataset.removeprefix("tfds:").partition("/")[0]
+    known = name in paper["rows"]
+    place = name if known else "div2k"
     instead = "" if known else f" (Table {number} has no numbers of {escape(dataset)})"
     rows = paper["rows"][place]
     table = pd.DataFrame({"published method": map(escape, rows)}, index=rows)

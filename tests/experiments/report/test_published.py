@@ -120,6 +120,9 @@ def test_the_published_rows_are_of_the_dataset_if_the_paper_has_it_and_of_div2k_
     first, second = (section(text, f"Counterpart of Table {n}") for n in (1, 2))
     assert "Table 1, Places2 val, 512 x 512" in first
     assert tables_of(first, "published method")[0][-1][:3] == ["ours", "0.777", "20.09"]
-    assert "Table 2, DIV2K val (Table 2 has no numbers of places2), 1024 x" in second
+    assert "Table 2, DIV2K val (Table 2 has no numbers of places2/256), 1024 x" in second
     assert "Table 1, DIV2K val, 512" in report(everything("div2k"))
+    assert "Table 1, Places2 val, 512" in report(everything("tfds:places2"))
+    folder = "folder:places2/256"
+    assert f"Table 1 has no numbers of {folder}" in report(everything(folder))
     assert "Table 1, DIV2K val (Table 1 has no numbers of samples)" in report(everything())
