@@ -82,7 +82,8 @@ def check_dataset(name: str, config: ExperimentConfig, output: Path, most: int =
     sheet = contact_sheet(training_samples(sources[0], config, ROWS * COLUMNS))
     write_atomically(output, png(sheet))
     parts = [read(*part, most) for part in zip(("train", "validation"), sources)]
-    print(*report(parts, config.model.levels[-1], config.data.crop), sep="\n")
+    size = config.data.downsample * config.model.levels[-1]
+    print(*report(parts, size, config.data.crop), sep="\n")
     print(f"The first {ROWS * COLUMNS} training samples, holes in turquoise: {output}")
     return int(any(part.unreadable for part in parts))
 
@@ -150,7 +151,7 @@ def read(name: str, source: ImageSource, most: int = 0) -> Part:
 
 
 def report(parts: Sequence[Part], size: int, crop: str) -> Iterator[str]:
-    """Lines about the parts; `size` and `crop` are those of the training to come."""
+    """Lines about the parts; crops of the training to come are cut at `size`, by `crop`."""
     sides = "width min / median / max", "height min / median / max"
     headers = ("", "readable", "unreadable", *sides, f"short side < {size}")
     rows = []

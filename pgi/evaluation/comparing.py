@@ -52,9 +52,11 @@ def compare(
         compared: crops and masks.
         protocols: of `pgi.metrics.PROTOCOLS`.
         output: folder of results and pictures. Earlier results of the same checkpoints are kept,
-            unless they are of other crops of the same dataset and size.
+            unless they are of other crops of the same dataset and size. A printed line says how
+            many are not.
         folder: for all results as pictures, see `pgi.evaluation.results_folder`; what it lacks is
-            filled again if need be. Of several seeds of a method it takes the first.
+            filled again if need be. Of several seeds of a method it takes the first that
+            did not diverge.
 
     Returns:
         All results in the folder.
@@ -71,15 +73,19 @@ def compare(
     output.mkdir(parents=True, exist_ok=True)
     file = output / results.FILE
     written = None if folder is None else ResultsFolder(folder)
-    found = _still_valid(results.read(file) if file.exists() else Results(), compared)
+    known = results.read(file) if file.exists() else Results()
+    found = _still_valid(known, compared)
+    if gone := len(known.scores) - len(found.scores):
+        print(f"discarded {gone:,} numbers in {file}: of other crops or masks")
     for task in compared:
         for n in task.shown():
             place = f"{task.place}/{task.crops.name(n)}.png"
             write_png(output / "pictures" / TRUTH / place, task.crops.image(n))
             write_png(output / "pictures" / MASKED / place, task.case(n).image)
     for method in methods:
-        # Only of the first seed: pictures of another would have the same names.
-        first = method is next(x for x in methods if x.name == method.name)
+        # Only of the first seed that can fill: pictures of another would have the same names.
+        seeds = [x for x in methods if x.name == method.name]
+        first = method is next((x for x in seeds if not x.diverged), seeds[0])
         pictures = output / "pictures" / method.name if first else None
         found, journal = _measured(
             found, method, compared, protocols, output, pictures, written if first else None
@@ -140,6 +146,8 @@ def _measured(
     same = before is not None and (before.kind, before.run) == (method.kind, method.run)
     own = select(found.scores, method=method.name, seed=method.seed)
     kept = own if same and not method.diverged else own[:0]
+    if len(own) > len(kept):
+        print(f"discarded {len(own):,} numbers of {method.title}: of another checkpoint")
     if method.kind == "outputs":  # The files may have changed, and are measured quickly.
         for task in compared:
             kept = kept.drop(select(kept, **task.where).index)

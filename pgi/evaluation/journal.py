@@ -20,7 +20,9 @@ Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
 class Journal:
-    """A journal's file, which is begun anew, with a printed line, if it is of something else.
+    """A journal's file, which is begun anew if it is of something else.
+
+    A printed line says how many photographs are discarded then.
 
     Only one process may write to it at a time.
 
@@ -43,7 +45,8 @@ class Journal:
             self.made = merged(self.made, line.get("made", self.made))
         if before != of and path.exists():
             others = ", ".join(key for key in of if (before or {}).get(key) != of[key])
-            print(f"discarded {self.done.total()} photographs in {path}: of another {others}")
+            if self.done:
+                print(f"discarded {self.done.total()} photographs in {path}: of another {others}")
             self.done, self.made, end = Counter(), {}, 0
         with open(path, "ab") as file:
             file.truncate(end)

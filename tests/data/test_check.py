@@ -239,10 +239,13 @@ def test_a_part_of_which_nothing_was_readable_has_no_sizes(monkeypatch, tmp_path
     assert table(capsys.readouterr().out)["validation"] == ["0", "4", "-", "-", "0"]
 
 
+@pytest.mark.parametrize("side, downsample", [(64, 1), (32, 2)])
 @pytest.mark.parametrize("crop", ["random", "random_resized", "resize"])
-def test_that_small_images_will_be_enlarged_is_said(monkeypatch, tmp_path, capsys, crop):
-    sources = Pictures(1), Pictures(1)
-    assert checked(monkeypatch, sources, tmp_path / "s.png", experiment=config(64, crop=crop)) == 0
+def test_that_small_images_will_be_enlarged_is_said(
+    monkeypatch, tmp_path, capsys, crop, side, downsample
+):
+    sources, experiment = (Pictures(1), Pictures(1)), config(side, crop=crop, downsample=downsample)
+    assert checked(monkeypatch, sources, tmp_path / "s.png", experiment=experiment) == 0
     text = capsys.readouterr().out
     assert f'images with a short side < 64 are enlarged (crop "{crop}")' in text
     assert [cells[-1] for cells in table(text).values()] == ["1", "1"]

@@ -122,17 +122,23 @@ def test_only_what_is_missing_is_measured(tmp_path):
     assert list(other.titles()) == ["one", "two"] and len(measured(other)) == 2
 
 
-def test_another_checkpoint_or_other_crops_replace_what_was_measured(tmp_path):
-    compare([Shade("one"), Shade("two")], some_tasks(), PROTOCOLS, tmp_path)
+def test_another_checkpoint_or_other_crops_replace_what_was_measured(tmp_path, capsys):
+    before = compare([Shade("one"), Shade("two")], some_tasks(), PROTOCOLS, tmp_path)
     newer = Shade("one", value=3, checkpoint="2")
     found = compare([newer], some_tasks(), ["paper"], tmp_path)
+    gone = len(select(before.scores, method="one"))
+    said = f"discarded {gone} numbers of One: of another checkpoint\n"
+    assert capsys.readouterr().out == said
     one = next(x for x in found.evaluations if x.method == "one")
     assert {protocol for _, protocol in measured(found)} == {"paper"}
     assert one.run == {"sha256": "2"}
     assert len(newer.asked) == 9  # Four crops twice, and one to get warm.
 
+    gone, file = len(found.scores), tmp_path / results.FILE
     found = compare([newer], some_tasks(each=1), ["paper"], tmp_path)
     assert (len(measured(found)), len(measured(found, "two"))) == (2, 0)
+    said = f"discarded {gone} numbers in {file}: of other crops or masks\n"
+    assert capsys.readouterr().out == said
     assert list(found.titles()) == ["one", "two"]
     assert len(found.crop_lists) == 1
 
@@ -195,12 +201,14 @@ def test_pictures_are_kept_of_the_first_crop_of_each_photograph(tmp_path):
     assert pictures[f"one/{place}/level_0/0002.png"].shape == (SIZE // 2, SIZE // 2, 3)
 
 
-def test_pictures_are_of_the_seed_that_comes_first(tmp_path):
+@pytest.mark.parametrize("diverged, expected", [(None, 3), ({"step": 1, "reason": "nan"}, 5)])
+def test_pictures_are_of_the_first_seed_that_did_not_diverge(diverged, expected, tmp_path):
     first, second = Shade("one", 3), Shade("one", 5)
-    second.seed = 1
-    compare([first, second], some_tasks(("center",)), ["paper"], tmp_path)
-    picture = np.asarray(Image.open(next((tmp_path / "pictures" / "one").glob("*/*/0000.png"))))
-    assert (picture[SIZE // 2, SIZE // 2] == 3).all()
+    first.diverged, second.seed = diverged, 1
+    compare([first, second], some_tasks(("center",)), ["paper"], tmp_path, tmp_path / "written")
+    for folder in ("pictures", "written"):
+        path = next((tmp_path / folder / "one").glob("*/*/0000.png"))
+        assert (np.asarray(Image.open(path))[SIZE // 2, SIZE // 2] == expected).all()
 
 
 def test_inputs_go_out_and_results_of_the_same_names_come_in(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pgi.evaluation import intervals
 from pgi.evaluation.intervals import difference, estimate
 
 NUMBERS = np.random.default_rng(0).normal(25, 6, [3, 100])
@@ -38,6 +39,12 @@ def test_a_difference_is_paired_by_photograph_whatever_the_numbers_of_seeds():
     paired = NUMBERS.mean(axis=0) - NUMBERS[0]
     assert (one.mean, one.n) == (pytest.approx(paired.mean()), 100)
     assert one.interval == estimate(paired[np.newaxis]).interval
+
+
+def test_resamples_drawn_in_parts_are_those_drawn_at_once(monkeypatch):
+    at_once = estimate(NUMBERS[:, :99])
+    monkeypatch.setattr(intervals, "_DRAWN_AT_ONCE", 700)
+    assert estimate(NUMBERS[:, :99]) == at_once
 
 
 def test_one_photograph_or_an_infinite_number_has_no_interval():

@@ -141,6 +141,18 @@ def test_a_torn_last_line_costs_its_photograph(tmp_path):
         assert len(again.filled) == 20 - 8
 
 
+@pytest.mark.parametrize("content", [b"", b'{"of": {"met'])
+def test_a_journal_that_was_killed_at_its_beginning_is_begun_anew_silently(
+    content, tmp_path, capsys
+):
+    undisturbed = compare([Shade()], some_tasks(), ["paper"], tmp_path / "one")
+    output = tmp_path / "two"
+    output.mkdir()
+    (output / "shade_0.unfinished.jsonl").write_bytes(content)
+    assert_same_numbers(compare([Shade()], some_tasks(), ["paper"], output), undisturbed)
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize(
     ("checkpoint", "source", "masks", "protocols", "other"),
     [
