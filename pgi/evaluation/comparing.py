@@ -8,14 +8,17 @@
 Photographs are read one after another, so memory does not depend on their number. Results are
 written after each method, and what they hold already is not computed again. Until then a journal
 has the numbers of each finished photograph: the same call continues an interrupted one. Only one
-process may write to an output folder at a time.
+process can write to an output folder at a time; a second one is refused.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,36 +67,58 @@ def compare(
     Raises:
         RuleError: two methods have the same name and seed, or a name is not fit for a folder; a
             protocol is unknown; a method's result is missing or of another size; the folder's
-            results cannot be read.
+            results cannot be read, or another process is writing to it.
     """
     check("protocols", "at least one", bool(protocols), list(protocols))
     for protocol in protocols:
         check_choice("protocol", metrics.PROTOCOLS, protocol)
     _check_names(methods)
     output.mkdir(parents=True, exist_ok=True)
-    file = output / results.FILE
-    written = None if folder is None else ResultsFolder(folder)
-    known = results.read(file) if file.exists() else Results()
-    found = _still_valid(known, compared)
-    if gone := len(known.scores) - len(found.scores):
-        print(f"discarded {gone:,} numbers in {file}: of other crops or masks")
-    for task in compared:
-        for n in task.shown():
-            place = f"{task.place}/{task.crops.name(n)}.png"
-            write_png(output / "pictures" / TRUTH / place, task.crops.image(n))
-            write_png(output / "pictures" / MASKED / place, task.case(n).image)
-    for method in methods:
-        # Only of the first seed that can fill: pictures of another would have the same names.
-        seeds = [x for x in methods if x.name == method.name]
-        first = method is next((x for x in seeds if not x.diverged), seeds[0])
-        pictures = output / "pictures" / method.name if first else None
-        found, journal = _measured(
-            found, method, compared, protocols, output, pictures, written if first else None
-        )
-        results.write(file, found)
-        if journal is not None:
-            journal.path.unlink()
-    return found
+    with _alone(output):
+        file = output / results.FILE
+        written = None if folder is None else ResultsFolder(folder)
+        known = results.read(file) if file.exists() else Results()
+        found = _still_valid(known, compared)
+        if gone := len(known.scores) - len(found.scores):
+            print(f"discarded {gone:,} numbers in {file}: of other crops or masks")
+        for task in compared:
+            for n in task.shown():
+                place = f"{task.place}/{task.crops.name(n)}.png"
+                write_png(output / "pictures" / TRUTH / place, task.crops.image(n))
+                write_png(output / "pictures" / MASKED / place, task.case(n).image)
+        for method in methods:
+            # Only of the first seed that can fill: pictures of another would have the same names.
+            seeds = [x for x in methods if x.name == method.name]
+            first = method is next((x for x in seeds if not x.diverged), seeds[0])
+            pictures = output / "pictures" / method.name if first else None
+            found, journal = _measured(
+                found, method, compared, protocols, output, pictures, written if first else None
+            )
+            results.write(file, found)
+            if journal is not None:
+                journal.path.unlink()
+        return found
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps other processes from writing to a folder; the system ends it with the process.
+
+    Raises:
+        RuleError: another process does so already.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise RuleError(f"{folder} is being written to by another evaluation") from error
+    except OSError:  # A file system without locks.
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def _check_names(methods: Iterable[Method]) -> None:

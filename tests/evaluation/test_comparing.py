@@ -181,6 +181,19 @@ def test_finished_methods_are_kept_when_a_later_one_fails(tmp_path):
     assert list(results.read(tmp_path / results.FILE).titles()) == ["one"]
 
 
+def test_a_second_evaluation_of_the_same_folder_is_refused(tmp_path):
+    class Second(Shade):
+        def fill(self, case: Case) -> np.ndarray:
+            with pytest.raises(RuleError, match="out is being written to by another evaluation"):
+                compare([Shade("two")], some_tasks(), ["paper"], tmp_path / "out")
+            return super().fill(case)
+
+    compare([Second("one")], some_tasks(("ratio_25",)), ["paper"], tmp_path / "out")
+    # The first one is over, and has lost nothing.
+    found = compare([Shade("two")], some_tasks(("ratio_25",)), ["paper"], tmp_path / "out")
+    assert list(found.titles()) == ["one", "two"]
+
+
 def test_pictures_are_kept_of_the_first_crop_of_each_photograph(tmp_path):
     compared = some_tasks()
     compare([Shade("one")], compared, ["paper"], tmp_path)
