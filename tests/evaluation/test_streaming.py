@@ -352,15 +352,6 @@ def test_pictures_of_another_checkpoint_or_truth_are_replaced(tmp_path):
     np.testing.assert_array_equal(truth, others[0].crops.image(0))
 
 
-def test_the_first_seed_is_written(tmp_path):
-    first, second = Shade("9"), Shade("8")
-    second.seed = 1
-    compare([first, second], some_tasks(["ratio_15"]), ["paper"], tmp_path / "out", tmp_path / "w")
-    written = pictures(tmp_path / "w")
-    assert len(written) == 20
-    assert written["shade/ratio_15/0000.png"][SIZE // 2, SIZE // 2, 0] == 90
-
-
 def test_pictures_of_others_are_not_overwritten(tmp_path):
     compared, folder = some_tasks(["ratio_15"]), tmp_path / "written"
     theirs = folder / "shade" / compared[0].place / "0000.png"
