@@ -222,7 +222,7 @@ def main(argv: list[str]) -> None:
         values.get_flag_value("crops-each", 1),
     )
     if dumped := values.get_flag_value("dump-inputs", None):
-        dump_inputs(chosen, Path(dumped))
+        dump_inputs(chosen, Path(dumped).expanduser())
         print(f"Images and masks of {', '.join(x.place for x in chosen)}: {dumped}")
         return
     compared: list[Method] = [*methods, *(classical() if values.classical else [])]
@@ -232,7 +232,7 @@ def main(argv: list[str]) -> None:
     check("methods", "a run or a folder of results, at least", bool(compared), "none")
     folders = [split_name(x)[0] for x in values.run if not deepfillv2_source(x)]
     first = folders[0] if folders else Path("runs")
-    output = Path(values.output or first / "evaluation")
+    output = Path(values.output or first / "evaluation").expanduser()
     compare(compared, chosen, values.protocol, output, folder)
     if folder is not None:
         print(f"Truth and results of every crop are in {folder}")

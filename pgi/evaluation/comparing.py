@@ -31,7 +31,7 @@ from pgi.evaluation import results
 from pgi.evaluation.journal import Journal, merged
 from pgi.evaluation.measuring import Wanted, measure, rows
 from pgi.evaluation.methods import Method
-from pgi.evaluation.results import Evaluation, Results, select
+from pgi.evaluation.results import Evaluation, Results, identity, select
 from pgi.evaluation.results_folder import ResultsFolder
 from pgi.evaluation.tasks import MASKED, TRUTH, Task, write_png
 from pgi.provenance import provenance
@@ -73,8 +73,10 @@ def compare(
     for protocol in protocols:
         check_choice("protocol", metrics.PROTOCOLS, protocol)
     _check_names(methods)
-    output.mkdir(parents=True, exist_ok=True)
-    with _alone(output):
+    with contextlib.ExitStack() as alone:
+        for place in {path.resolve() for path in (output, folder) if path is not None}:
+            place.mkdir(parents=True, exist_ok=True)
+            alone.enter_context(_alone(place))
         file = output / results.FILE
         written = None if folder is None else ResultsFolder(folder)
         known = results.read(file) if file.exists() else Results()
@@ -83,9 +85,9 @@ def compare(
             print(f"discarded {gone:,} numbers in {file}: of other crops or masks")
         for task in compared:
             for n in task.shown():
-                place = f"{task.place}/{task.crops.name(n)}.png"
-                write_png(output / "pictures" / TRUTH / place, task.crops.image(n))
-                write_png(output / "pictures" / MASKED / place, task.case(n).image)
+                name = f"{task.place}/{task.crops.name(n)}.png"
+                write_png(output / "pictures" / TRUTH / name, task.crops.image(n))
+                write_png(output / "pictures" / MASKED / name, task.case(n).image)
         for method in methods:
             # Only of the first seed that can fill: pictures of another would have the same names.
             seeds = [x for x in methods if x.name == method.name]
@@ -168,7 +170,8 @@ def _measured(
     """
     evaluations = {(x.method, x.seed): x for x in found.evaluations}
     before = evaluations.get((method.name, method.seed))
-    same = before is not None and (before.kind, before.run) == (method.kind, method.run)
+    now = identity(method.kind, method.run)
+    same = before is not None and identity(before.kind, before.run) == now
     own = select(found.scores, method=method.name, seed=method.seed)
     kept = own if same and not method.diverged else own[:0]
     if len(own) > len(kept):
@@ -176,15 +179,16 @@ def _measured(
     if method.kind == "outputs":  # The files may have changed, and are measured quickly.
         for task in compared:
             kept = kept.drop(select(kept, **task.where).index)
-    covered = [task for task in compared if method.covers(task.place)]
+    covered = [task for task in compared if method.covers(task.place, task.crops.names)]
     places = ", ".join(task.place for task in compared)
     check(f"results of {method.name}", f"of one of {places}", bool(covered), "none of them")
     wanted = [] if method.diverged else [_wanted(method, x, kept, protocols) for x in covered]
     missing = [part for part in wanted if part.protocols]
-    journal = None
+    journal, path = None, output / f"{method.name}_{method.seed}.unfinished.jsonl"
     if missing:
-        path = output / f"{method.name}_{method.seed}.unfinished.jsonl"
         journal = Journal(path, _described(method, missing), provenance())
+    else:
+        path.unlink(missing_ok=True)  # Of a call that was killed when all was written.
     if pictures is not None and not same and not (journal and journal.done):
         shutil.rmtree(pictures, ignore_errors=True)
     if folder is not None:
@@ -218,7 +222,7 @@ def _described(method: Method, missing: Sequence[Wanted]) -> dict[str, Any]:
     crops = [part.task.crops.listed for part in missing]
     return {
         "method": [method.name, method.seed],
-        "checkpoint": {"kind": method.kind, **method.run},
+        "checkpoint": identity(method.kind, method.run),
         "files": [method.fingerprint(part.task.place) for part in missing],
         "crops": [[x.folder, x.sha256, x.pixels_sha256] for x in crops],
         "masks": [[part.task.masks, part.task.masks_sha256] for part in missing],

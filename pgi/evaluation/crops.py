@@ -50,6 +50,11 @@ class Crops:
         """The name of a crop's files, without suffix."""
         return f"{n:04d}"
 
+    @property
+    def names(self) -> list[str]:
+        """The names of all crops."""
+        return [self.name(n) for n in range(len(self))]
+
     @functools.cached_property
     def by_photograph(self) -> list[range]:
         """The numbers of each photograph's crops."""

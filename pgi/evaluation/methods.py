@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,8 +73,12 @@ class Method(abc.ABC):
         """The network's output before known pixels are pasted, for the protocol "raw"."""
         return self.fill(case)
 
-    def covers(self, place: str) -> bool:
-        """Whether the method has results for these crops and masks."""
+    def covers(self, place: str, names: Iterable[str] = ()) -> bool:
+        """Whether the method has results for these masks, and then for all crops of these names.
+
+        Raises:
+            RuleError: it has results, but none or several of one crop.
+        """
         return True
 
     def fingerprint(self, place: str) -> str:
@@ -213,8 +218,8 @@ class Outputs(Method):
             `pgi.evaluation.tasks.dump_inputs`, with any suffix.
 
     Raises:
-        RuleError: the folder is missing; in `fill`, there is no result or more than one, or it is
-            unreadable or of another size.
+        RuleError: the folder is missing; in `covers`, a crop has no result or more than one; in
+            `fill`, it is unreadable or of another size.
     """
 
     kind = "outputs"
@@ -227,18 +232,24 @@ class Outputs(Method):
 
     def fill(self, case: Case) -> UInt8Array:
         stem = self._folder / case.place / case.name
-        paths = sorted(stem.parent.glob(f"{case.name}.*"))
-        check(f"results of {self.name}", f"one image {stem}.*", len(paths) == 1, len(paths))
+        path = next(stem.parent.glob(f"{case.name}.*"), stem)
         try:
-            result = read_image(paths[0])
+            result = read_image(path)
         except OSError as error:
-            raise RuleError(f"{paths[0]} must be readable: {error}") from error
+            raise RuleError(f"{path} must be readable: {error}") from error
         size, own = case.image.shape[:2], result.shape[:2]
-        check(str(paths[0]), f"of the crop's size {size}", own == size, own)
+        check(str(path), f"of the crop's size {size}", own == size, own)
         return result
 
-    def covers(self, place: str) -> bool:
-        return (self._folder / place).is_dir()
+    def covers(self, place: str, names: Iterable[str] = ()) -> bool:
+        folder = self._folder / place
+        if not folder.is_dir():
+            return False
+        counts = Counter(name.partition(".")[0] for name in os.listdir(folder))
+        for name in names:
+            rule = f"one image {folder / name}.*"
+            check(f"results of {self.name}", rule, counts[name] == 1, counts[name])
+        return True
 
     def fingerprint(self, place: str) -> str:
         with os.scandir(self._folder / place) as files:

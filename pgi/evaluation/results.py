@@ -109,6 +109,17 @@ class Evaluation:
     diverged: Mapping[str, Any] | None = None
 
 
+def identity(kind: str, run: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells a method's numbers from those of another checkpoint, of `Evaluation`'s values.
+
+    Not the whole config, to which a later version may add fields.
+    """
+    if "sha256" in run:
+        order = run.get("config", {}).get("channel_order")
+        return {"kind": kind, "sha256": run["sha256"], "channel_order": order}
+    return {"kind": kind, **run}
+
+
 def _empty() -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in _TYPES.items()})
 

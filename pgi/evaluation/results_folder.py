@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pgi.arrays import UInt8Array
 from pgi.atomic import write_atomically
 from pgi.errors import RuleError
 from pgi.evaluation.methods import Method
+from pgi.evaluation.results import identity
 from pgi.evaluation.tasks import TRUTH, Task, write_png
 
 FILE = "written.json"
@@ -48,7 +49,7 @@ class ResultsFolder:
                 raise RuleError(f"{self._file} is damaged: {error}. Remove {folder}") from error
 
     def begin(self, method: Method, compared: Iterable[Task]) -> None:
-        """Removes the method's pictures in these tasks if they are of another checkpoint or truth.
+        """Removes what these tasks have of another truth, and the method's of another checkpoint.
 
         Raises:
             RuleError: there are pictures that no evaluation has written.
@@ -56,7 +57,8 @@ class ResultsFolder:
         for task in compared:
             crops = task.crops.listed
             truth = {"crops": crops.sha256, "pixels": crops.pixels_sha256}
-            made = {"kind": method.kind, "seed": method.seed, "run": method.run}
+            self._remove_others(task.place, truth)
+            made = {**identity(method.kind, method.run), "seed": method.seed}
             made |= {"masks": task.masks_sha256, "files": method.fingerprint(task.place)}
             for name, of in ((TRUTH, truth), (method.name, truth | made)):
                 place, now = f"{name}/{task.place}", json.loads(json.dumps(of))
@@ -69,6 +71,13 @@ class ResultsFolder:
                 self._written[place] = now
         self._folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self._file, json.dumps(self._written, indent=1).encode() + b"\n")
+
+    def _remove_others(self, task_place: str, truth: Mapping[str, str]) -> None:
+        """Removes every method's pictures of other crops or pixels in a task."""
+        for place, of in list(self._written.items()):
+            if place.endswith(f"/{task_place}") and {key: of[key] for key in truth} != truth:
+                shutil.rmtree(self._folder / place, ignore_errors=True)
+                del self._written[place]
 
     def has(self, method: Method, task: Task, n: int) -> bool:
         """Whether a crop's truth and the method's result are there."""

@@ -344,6 +344,15 @@ def test_the_time_an_image_is_taken_under_centre_masks_alone(tmp_path):
     )
 
 
+def test_the_same_weights_are_the_same_checkpoint_whatever_their_config_says(tmp_path):
+    first, second = Shade("one"), Shade("one")
+    before = compare([first], some_tasks(), ["paper"], tmp_path)
+    second.run = {**second.run, "config": {"added": "by a later version"}}
+    after = compare([second], some_tasks(), ["paper"], tmp_path)
+    assert second.asked == [] and after.evaluations[0].run == second.run
+    pd.testing.assert_frame_equal(after.scores, before.scores)
+
+
 def test_what_diverged_is_recorded_and_measured_in_nothing(tmp_path):
     method = Shade("one")
     method.diverged = {"step": 3, "reason": "loss is nan"}

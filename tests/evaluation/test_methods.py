@@ -72,8 +72,10 @@ def test_a_result_that_does_not_fit_is_named(content, message, tmp_path):
         path.write_bytes(content)
     elif content:
         Image.new("RGB", content).save(path)
+    method = Outputs("theirs", tmp_path)
     with pytest.raises(RuleError, match=message):
-        Outputs("theirs", tmp_path).fill(CASE)
+        if method.covers("mine_48/center", ["0007"]):
+            method.fill(CASE)
 
 
 def test_a_missing_folder_of_results_is_named(tmp_path):

@@ -227,6 +227,10 @@ def test_files_that_change_in_between_are_scored_anew(tmp_path):
     images[-1].unlink()
     with pytest.raises(RuleError, match="results of it must be one image"):
         compare([Outputs("it", tmp_path / "images")], compared, ["hole"], tmp_path / "out")
+    assert not [*(tmp_path / "out").iterdir()]  # Found before anything was scored.
+    images[-1].write_bytes(b"no image")
+    with pytest.raises(RuleError, match="must be readable"):
+        compare([Outputs("it", tmp_path / "images")], compared, ["hole"], tmp_path / "out")
     assert len(journal(tmp_path / "out").read_text().splitlines()) == 2 + 4
     images[-1].write_bytes(content)
     write_png(images[0], np.zeros([SIZE, SIZE, 3], np.uint8))
@@ -365,6 +369,21 @@ def test_pictures_of_others_are_not_overwritten(tmp_path):
         compare([Shade()], compared, ["paper"], tmp_path / "out", folder)
 
 
+def test_pictures_of_another_truth_go_for_all_methods(tmp_path):
+    write = [["paper"], tmp_path / "out", tmp_path / "written"]
+    other = Shade()
+    other.name = "other"
+    compare([Shade(), other], some_tasks(["ratio_15"], Made(seed=0)), *write)
+    assert {name.partition("/")[0] for name in pictures(tmp_path / "written")} == {
+        "truth",
+        "shade",
+        "other",
+    }
+    compare([Shade()], some_tasks(["ratio_15"], Made(seed=1)), *write)
+    left = {name.partition("/")[0] for name in pictures(tmp_path / "written")}
+    assert left == {"truth", "shade"}
+
+
 def test_every_picture_says_what_it_is_of(tmp_path):
     compared = some_tasks()
     compare([Shade("9")], compared, ["paper"], tmp_path / "out", tmp_path / "written")
@@ -372,5 +391,5 @@ def test_every_picture_says_what_it_is_of(tmp_path):
     places = [task.place for task in compared]
     assert set(listed) == {f"{name}/{x}" for name in ("truth", "shade") for x in places}
     of = listed[f"shade/{places[0]}"]
-    assert of["run"] == {"sha256": "9"} and of["masks"] == compared[0].masks_sha256
+    assert of["sha256"] == "9" and of["masks"] == compared[0].masks_sha256
     assert of["pixels"] == compared[0].crops.listed.pixels_sha256
