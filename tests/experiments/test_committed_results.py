@@ -13,13 +13,14 @@ from pgi.evaluation import results
 from pgi.metrics import METRICS, PROTOCOLS
 from tests.experiments.made_results import parse
 
-TINY = Path(__file__).parents[2] / "experiments" / "results" / "tiny"
+RESULTS = Path(__file__).parents[2] / "experiments" / "results"
+TINY = RESULTS / "tiny"
 
 
-@pytest.mark.parametrize("folder", ["ablation", "evaluation"])
+@pytest.mark.parametrize("folder", ["tiny/ablation", "tiny/evaluation", "small"])
 def test_the_tables_are_made_of_the_numbers(folder):
-    found = results.read(TINY / folder / results.FILE)
-    committed = parse((TINY / folder / "tables.md").read_text())
+    found = results.read(RESULTS / folder / results.FILE)
+    committed = parse((RESULTS / folder / "tables.md").read_text())
     assert committed == parse(tables.report(found)) and len(committed) > 5
 
 
