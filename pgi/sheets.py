@@ -89,10 +89,13 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _text(text: str, width: int, size: int) -> UInt8Array:
-    """Text wrapped to about the width, centred: `[h, w, 3]`, as wide as its longest line."""
-    font = _font(size)
-    lines = textwrap.wrap(text, int(width / (_LETTER * size)), break_on_hyphens=False)
-    longest = max(map(font.getlength, lines), default=0)
+    """Text wrapped to the width, centred: `[h, w, 3]`, as wide as its longest line."""
+    font, lines, longest = _font(size), [""], 0.0
+    for letters in range(int(width / (_LETTER * size)), 0, -1):
+        lines = textwrap.wrap(text, letters, break_on_hyphens=False)
+        longest = max(map(font.getlength, lines), default=0.0)
+        if longest <= width:
+            break
     line_height = sum(font.getmetrics())
     block = Image.new("RGB", (math.ceil(longest) + 2, len(lines) * line_height), "white")
     draw = ImageDraw.Draw(block)
