@@ -18,7 +18,7 @@ from pgi.arrays import UInt8Array
 from pgi.errors import NonFiniteLossError
 from pgi.layers.resize import double_nearest
 from pgi.training.checkpoints import BEST_BY, Checkpoints
-from pgi.training.run_folder import RunFolder
+from pgi.training.run_folder import RunFolder, checkpoints_in
 
 Logs = dict[str, float]
 
@@ -113,7 +113,7 @@ class StopOnNonFinite(TensorLogs):
                 self._stop(f"{name} is {float(value)}")
 
     def _stop(self, what: str) -> None:
-        good = self.run.newest_checkpoint() or "none yet"
+        good = next(iter(checkpoints_in(self.run.checkpoints)), "none yet")
         raise NonFiniteLossError(
             self.model.step,
             what,

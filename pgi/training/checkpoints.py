@@ -10,10 +10,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from pgi.atomic import sync
 from pgi.config import TrainConfig
 from pgi.errors import RunFolderError
 from pgi.models import PyramidGenerator
-from pgi.training.run_folder import Checkpoint, RunFolder
+from pgi.training.run_folder import Checkpoint, RunFolder, checkpoints_in
 
 # The metric of the best checkpoint; lower is better.
 BEST_BY = "validation/hole_l1"
@@ -109,16 +110,7 @@ class Checkpoints:
 
     def __init__(self, run: RunFolder, model: PyramidGenerator, train: TrainConfig) -> None:
         self.run, self.model, self.train = run, model, train
-        checkpoint = everything(model)
-
-        def manager(folder: Path, keep: int | None) -> tf.train.CheckpointManager:
-            return tf.train.CheckpointManager(
-                checkpoint, str(folder), max_to_keep=keep, checkpoint_name="step"
-            )
-
-        self.latest = manager(run.checkpoints, train.keep_checkpoints)
-        self.best = manager(run.best, 1)
-        self.milestones = manager(run.milestones, None)
+        self._objects = everything(model)
         done = [line[BEST_BY] for line in run.read_metrics() if BEST_BY in line]
         self.least = min(done, default=math.inf)
         self.last_milestone = max(run.milestone_steps(), default=0)
@@ -131,12 +123,29 @@ class Checkpoints:
             validation: the current value of `BEST_BY`; None while the highest level is untrained.
         """
         if self._is_milestone(step):
-            self.milestones.save(checkpoint_number=step)
+            self._write(self.run.milestones, step)
             self.last_milestone = step
         if validation is not None and validation < self.least:
-            self.best.save(checkpoint_number=step)
+            self._write(self.run.best, step, keep=1)
             self.least = validation
-        self.latest.save(checkpoint_number=step)
+        self._write(self.run.checkpoints, step, keep=self.train.keep_checkpoints)
+
+    def _write(self, folder: Path, step: int, keep: int | None = None) -> None:
+        """Writes a checkpoint, then deletes all but the `keep` newest; None for no deletion.
+
+        Not by `tf.train.CheckpointManager`: it knows only what TensorFlow's note names. The note is
+        written for other programs.
+        """
+        written = Checkpoint(folder / f"step-{step}")
+        self._objects.write(str(written))
+        sync(*written.files, folder)  # Before an older one is deleted.
+        # The one just written is kept even if a best one of a later, forgotten step is there.
+        others = [x for x in checkpoints_in(folder) if x != written]
+        kept = others if keep is None else others[: keep - 1]
+        names = [x.name for x in (*kept[::-1], written)]
+        tf.compat.v1.train.update_checkpoint_state(str(folder), written.name, names)
+        for old in others[len(kept) :]:
+            old.delete()
 
     def _is_milestone(self, step: int) -> bool:
         steps, hours = self.train.milestone_steps, self.train.milestone_hours

@@ -22,7 +22,7 @@ from pgi.rules import check
 from pgi.training import callbacks, checkpoints, initial_weights, pipeline
 from pgi.training.checkpoints import Checkpoints
 from pgi.training.reading import ImageSource
-from pgi.training.run_folder import RunFolder
+from pgi.training.run_folder import RunFolder, checkpoints_in
 from pgi.training.stages import LearningRate, Stage, stages
 
 # Rows of a sample picture.
@@ -53,18 +53,18 @@ def train(
     Raises:
         RuleError: a batch, or the validation images, cannot be split evenly over the replicas, or
             the initial weights do not fit.
-        RunFolderError: the folder belongs to another run.
+        RunFolderError: the folder belongs to another run, or its checkpoints are lost or damaged.
         NonFiniteLossError: a loss diverged; the last good checkpoint is kept.
     """
     strategy = _checked(strategy, config)
     run = RunFolder(workdir)
-    newest = run.newest_checkpoint()
     with strategy.scope():
         model = make_model(config)
-    if config.train.initial_weights and not newest:
+    if config.train.initial_weights and not checkpoints_in(run.checkpoints):
         print(initial_weights.load(model, config.train.initial_weights))
     sources = {"train": train_source, "validation": validation_source}
     run.begin(config, {x: [len(s), s.identity()] for x, s in sources.items()}, licence)
+    newest = run.checkpoint_to_continue()
     if newest:
         checkpoints.restore(checkpoints.networks(model), newest)
     run.forget_after(model.step)

@@ -1,7 +1,7 @@
 """The folder of a training run, and its checkpoints.
 
     config.json      config, images, git commit, package versions
-    checkpoints/     the latest checkpoints, and TensorFlow's note of the newest
+    checkpoints/     the latest checkpoints, found by their files; damaged ones in damaged/
     milestones/      checkpoints that are never deleted
     best/            the checkpoint with the lowest hole L1 in validation
     metrics.jsonl    one line per snapshot
@@ -16,10 +16,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from absl import logging
 
 from pgi.atomic import write_atomically
 from pgi.config import ExperimentConfig, differences, from_dict, to_dict
@@ -99,6 +103,31 @@ class Checkpoint:
         files = self.prefix.parent.glob(f"{self.name}.*")
         return sorted(path for path in files if path.suffix != ".meta")
 
+    def damage(self) -> str | None:
+        """Why it cannot be read; None if it can. Reads all of it, which verifies its checksums."""
+        import tensorflow as tf  # Not above: it takes seconds, and reports need none of it.
+        from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+        shards = (re.fullmatch(r"\.data-\d+-of-(\d+)", path.suffix) for path in self.files)
+        counts = [int(shard[1]) for shard in shards if shard]
+        if not counts or len(counts) < max(counts):
+            return f"{len(counts)} of {max(counts, default=1)} data files are there"
+        try:
+            reader = tf.train.load_checkpoint(str(self))
+            found = reader.get_variable_to_shape_map()
+            for name in found:
+                reader.get_tensor(name)
+            # A damaged block of a long index is no error: its variables are just not there.
+            graph = TrackableObjectGraph.FromString(
+                reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
+            )
+            named = {x.checkpoint_key for node in graph.nodes for x in node.attributes}
+            if missing := named - set(found):
+                return f"{len(missing)} variables are missing, such as {min(missing)}"
+        except Exception as error:  # TensorFlow has another exception for each kind of damage.
+            return " ".join(str(error).split()) or type(error).__name__
+        return None
+
     @property
     def sha256(self) -> str:
         """SHA-256 of the names and contents of its files."""
@@ -106,6 +135,27 @@ class Checkpoint:
         for path in self.files:
             digest.update(path.name.encode(errors="surrogateescape") + path.read_bytes())
         return digest.hexdigest()
+
+    def delete(self) -> None:
+        """Deletes its files, the index first: without it no checkpoint is seen."""
+        for path in sorted(self.files, key=lambda path: path.suffix != ".index"):
+            path.unlink()
+
+    def move(self, folder: Path) -> None:
+        """Moves its files to a folder, which is made, in the same order."""
+        folder.mkdir(exist_ok=True)
+        for path in sorted(self.files, key=lambda path: path.suffix != ".index"):
+            path.replace(folder / path.name)
+
+
+def checkpoints_in(folder: Path) -> list[Checkpoint]:
+    """The checkpoints of a folder by their index files, `step-N.index`, the newest step first."""
+    found = {
+        step: checkpoint
+        for checkpoint in (Checkpoint(path.with_suffix("")) for path in folder.glob("step-*.index"))
+        if (step := checkpoint.step) is not None and checkpoint.name == f"step-{step}"
+    }
+    return [found[step] for step in sorted(found, reverse=True)]
 
 
 def step_of(name: str | None) -> int | None:
@@ -245,15 +295,72 @@ class RunFolder:
                 picture.unlink()
 
     def newest_checkpoint(self) -> Checkpoint | None:
-        """The latest checkpoint, by TensorFlow's own note; None if there is none yet."""
-        import tensorflow as tf  # Not above: it takes seconds, and reports need none of it.
+        """The latest checkpoint that can be read; None if there is none yet.
 
-        prefix = tf.train.latest_checkpoint(str(self.checkpoints))
-        return Checkpoint(Path(prefix)) if prefix else None
+        Prints a warning for each later one that cannot be read.
+
+        Raises:
+            RunFolderError: there are checkpoints, but none can be read.
+        """
+        newest, damaged = self._examine()
+        for checkpoint, problem in damaged.items():
+            logging.warning("skipped %s, which is damaged: %s", checkpoint, problem)
+        return newest
+
+    def checkpoint_to_continue(self) -> Checkpoint | None:
+        """As `newest_checkpoint`, to go on with training.
+
+        Moves later ones that cannot be read to `checkpoints/damaged`, and deletes what killed
+        savings and deletions of checkpoints left behind.
+
+        Raises:
+            RunFolderError: as `newest_checkpoint`; or all checkpoints are gone.
+        """
+        newest, damaged = self._examine()
+        snapshots = len(self.read_metrics())
+        # A run that was killed in its first snapshot has one line and no checkpoint.
+        if newest is None and (snapshots > 1 or self.milestone_steps()):
+            raise RunFolderError(
+                f"{self.checkpoints} has no checkpoint, although {self.path} has metrics of "
+                f"{snapshots} snapshots. Put one back, for example from {self.milestones} or "
+                f"{self.best}, or remove {self.path} to start again"
+            )
+        for checkpoint, problem in damaged.items():
+            checkpoint.move(self.checkpoints / "damaged")
+            logging.warning(
+                "skipped %s, which is damaged and was moved to %s: %s",
+                *(checkpoint, self.checkpoints / "damaged", problem),
+            )
+        self._remove_leftovers()
+        return newest
+
+    def _examine(self) -> tuple[Checkpoint | None, dict[Checkpoint, str]]:
+        """The latest checkpoint that can be read, and what is wrong with later ones."""
+        damaged: dict[Checkpoint, str] = {}
+        for checkpoint in checkpoints_in(self.checkpoints):
+            problem = checkpoint.damage()
+            if problem is None:
+                return checkpoint, damaged
+            damaged[checkpoint] = problem
+        if damaged:
+            reasons = "".join(f"\n  {x.name}: {problem}" for x, problem in damaged.items())
+            raise RunFolderError(
+                f"{self.checkpoints} has no checkpoint that can be read:{reasons}\n"
+                f"Put one back, for example from {self.milestones} or {self.best}"
+            )
+        return None, damaged
+
+    def _remove_leftovers(self) -> None:
+        for folder in (self.checkpoints, self.milestones, self.best):
+            for path in folder.glob("step-*_temp"):
+                shutil.rmtree(path)
+            for path in [*folder.glob("step-*.data-*"), *folder.glob("checkpoint.tmp*")]:
+                if not path.with_suffix(".index").exists():
+                    path.unlink()
 
     def milestone_steps(self) -> list[int]:
         """The milestones' steps, in ascending order."""
-        return sorted(step_of(path.stem) or 0 for path in self.milestones.glob("step-*.index"))
+        return sorted(checkpoint.step or 0 for checkpoint in checkpoints_in(self.milestones))
 
     def write_picture(self, step: int, content: bytes, suffix: str) -> None:
         """Writes a sample picture; keeps the newest 50 and the milestones', deletes the others.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from pgi.config import ExperimentConfig, ModelConfig, TrainConfig
 from pgi.errors import RunFolderError
 from pgi.training import checkpoints, loop
 from pgi.training.checkpoints import BEST_BY, Checkpoints
-from pgi.training.run_folder import Checkpoint, RunFolder
+from pgi.training.run_folder import Checkpoint, RunFolder, checkpoints_in
 from pgi.training.stages import stages
 from tests.tiny_run import CONFIG, write_run
 
@@ -55,6 +56,225 @@ def test_the_latest_the_best_and_milestones_are_kept(run, model):
     assert kept(run.checkpoints) == [40, 50]
     assert kept(run.best) == [30]
     assert kept(run.milestones) == run.milestone_steps() == [20, 40]
+
+
+@pytest.mark.parametrize("note", ["lost", "stale", "foreign", "garbage"])
+def test_checkpoints_are_found_and_rotated_whatever_tensorflows_note_says(run, model, note):
+    train = TrainConfig(keep_checkpoints=2, milestone_steps=20)
+    save(run, model, train, {10: 0.5, 20: 0.4})
+    for folder in (run.checkpoints, run.milestones, run.best):
+        match note:
+            case "lost":
+                (folder / "checkpoint").unlink()
+            case "stale":
+                tf.compat.v1.train.update_checkpoint_state(str(folder), "step-10")
+            case "foreign":
+                tf.compat.v1.train.update_checkpoint_state(str(folder), "/elsewhere/step-900")
+            case "garbage":
+                (folder / "checkpoint").write_bytes(b"\xff\x00{")
+    newest = run.newest_checkpoint()
+    assert newest == Checkpoint.find(run.path) and newest.step == 20
+    save(run, model, train, {30: 0.6, 40: 0.7})
+    assert kept(run.checkpoints) == [30, 40]
+    assert kept(run.best) == [20]
+    assert kept(run.milestones) == [20, 40]
+
+
+def test_other_programs_find_the_newest_checkpoint_by_tensorflows_note(run, model):
+    save(run, model, TrainConfig(keep_checkpoints=2), {10: 0.5, 9: 0.6, 30: 0.7})
+    state = tf.train.get_checkpoint_state(str(run.checkpoints))
+    folder = str(run.checkpoints)
+    assert state is not None and state.model_checkpoint_path == f"{folder}/step-30"
+    assert list(state.all_model_checkpoint_paths) == [f"{folder}/step-{n}" for n in (10, 30)]
+
+
+def test_the_best_is_the_one_just_written_also_after_a_later_one_was_forgotten(run, model):
+    train = TrainConfig()
+    save(run, model, train, {10: 0.5, 40: 0.2})
+    run.forget_after(10)
+    save(run, model, train, {30: 0.3})
+    assert kept(run.best) == [30]
+
+
+def test_a_run_folder_that_was_moved_or_copied_has_its_checkpoints(run, model, tmp_path):
+    save(run, model, TrainConfig(keep_checkpoints=2), {10: 0.5, 20: 0.4})
+    shutil.copytree(run.path, tmp_path / "copied")
+    run.path.rename(tmp_path / "moved")
+    for name in ("copied", "moved"):
+        there = RunFolder(tmp_path / name)
+        assert Checkpoint.find(there.path).prefix == there.checkpoints / "step-20"
+        save(there, model, TrainConfig(keep_checkpoints=2), {30: 0.3})
+        assert kept(there.checkpoints) == [20, 30]
+
+
+def test_only_complete_checkpoints_are_seen_and_leftovers_are_removed(run, model):
+    """As a kill leaves them: in the middle of a saving, between two renamings, in a deletion."""
+    save(run, model, TrainConfig(), {10: 0.5})
+    complete = {path.name for path in run.checkpoints.iterdir()}
+    (run.checkpoints / "step-30_temp").mkdir()
+    for name in ("step-30_temp/part-00000-of-00001.data-00000-of-00001", "checkpoint.tmp7a"):
+        (run.checkpoints / name).write_bytes(b"half")
+    for step in (5, 20):
+        (run.checkpoints / f"step-{step}.data-00000-of-00001").write_bytes(b"no index")
+    (run.best / "step-20_temp").mkdir()
+    found = run.newest_checkpoint()
+    assert found and found.step == 10
+    assert run.checkpoint_to_continue() == found
+    assert {path.name for path in run.checkpoints.iterdir()} == complete
+    assert not [*run.best.glob("*_temp")] and kept(run.best) == [10]
+
+
+DATA = "data-00000-of-00001"
+
+
+def harm(checkpoint: Checkpoint, how: str) -> None:
+    index, data = (checkpoint.prefix.with_name(f"{checkpoint.name}.{x}") for x in ("index", DATA))
+    match how:
+        case "cut data":
+            data.write_bytes(data.read_bytes()[:-1])
+        case "cut index":
+            index.write_bytes(index.read_bytes()[: index.stat().st_size // 2])
+        case "empty data":
+            data.write_bytes(b"")
+        case "empty index":
+            index.write_bytes(b"")
+        case "flipped bit":
+            content = bytearray(data.read_bytes())
+            content[len(content) // 3] ^= 4
+            data.write_bytes(content)
+        case "no data":
+            data.unlink()
+        case "missing shard":
+            data.rename(data.with_name(f"{checkpoint.name}.data-00001-of-00002"))
+
+
+HARMS = (
+    "cut data",
+    "cut index",
+    "empty data",
+    "empty index",
+    "flipped bit",
+    "no data",
+    "missing shard",
+)
+
+
+@pytest.mark.parametrize("how", HARMS)
+def test_a_damaged_newest_checkpoint_is_skipped_and_set_aside(tmp_path, how, caplog):
+    write_run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    whole = Checkpoint(run.checkpoints / "step-1")
+    harm(Checkpoint(run.checkpoints / "step-2"), how)
+    before = {path.name: path.read_bytes() for path in run.checkpoints.iterdir()}
+
+    assert Checkpoint.find(run.path) == whole
+    assert pgi.load(run.path).origin == str(whole)  # type: ignore[attr-defined]
+    assert {path.name: path.read_bytes() for path in run.checkpoints.iterdir()} == before
+    message = caplog.records[0].getMessage()
+    assert message.startswith(f"skipped {run.checkpoints / 'step-2'}, which is damaged: ")
+
+    assert run.checkpoint_to_continue() == whole
+    assert "was moved to" in caplog.records[-1].getMessage()
+    aside = {path.name: path.read_bytes() for path in (run.checkpoints / "damaged").iterdir()}
+    assert aside == {name: x for name, x in before.items() if name.startswith("step-2.")}
+    assert kept(run.checkpoints) == [1]
+
+
+def test_no_damaged_byte_is_read_as_another_value(tmp_path):
+    """A flipped bit anywhere is noticed, or lies where it changes nothing."""
+    write_run(tmp_path / "run")
+    checkpoint = Checkpoint(tmp_path / "run/checkpoints/step-1")
+
+    def values() -> dict[str, bytes]:
+        reader = tf.train.load_checkpoint(str(checkpoint))
+        names = reader.get_variable_to_shape_map()
+        return {n: np.asarray(reader.get_tensor(n)).tobytes() for n in names}
+
+    expected, noticed = values(), []
+    for path in checkpoint.files:
+        content = path.read_bytes()
+        for place in np.random.default_rng(0).integers(len(content), size=60):
+            flipped = bytearray(content)
+            flipped[place] ^= 1 << place % 8
+            path.write_bytes(flipped)
+            noticed.append(checkpoint.damage() is not None)
+            assert noticed[-1] or values() == expected, (path.suffix, place)
+        path.write_bytes(content)
+    assert np.mean(noticed) > 0.9
+
+
+def test_a_damaged_block_of_a_long_index_is_noticed(tmp_path):
+    """TensorFlow drops the variables that such a block lists, without an error."""
+    variables = [tf.Variable(0.0) for _ in range(6000)]
+    many = tf.train.Checkpoint(a_name_that_makes_the_index_long=variables)
+    checkpoint = Checkpoint(Path(many.write(str(tmp_path / "step-1"))))
+    assert checkpoint.damage() is None
+    index = tmp_path / "step-1.index"
+    whole = index.read_bytes()
+    reasons = []
+    for place in (len(whole) // 2, len(whole) * 23 // 24):  # In the first and in the second.
+        index.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert len(tf.train.list_variables(str(checkpoint))) < len(variables)
+        reasons.append(checkpoint.damage() or "")
+    assert all(reasons) and any("variables are missing, such as a_name" in x for x in reasons)
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_an_error_and_stays_as_it_is(tmp_path):
+    write_run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    for step, how in ((1, "flipped bit"), (2, "no data")):
+        harm(Checkpoint(run.checkpoints / f"step-{step}"), how)
+    before = sorted(path.name for path in run.checkpoints.iterdir())
+    for function in (run.newest_checkpoint, run.checkpoint_to_continue):
+        with pytest.raises(RunFolderError, match="no checkpoint that can be read") as error:
+            function()
+        assert "step-2: 0 of 1 data files are there" in str(error.value)
+        assert "step-1: " in str(error.value)
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == before
+
+
+def test_a_run_that_lost_its_checkpoints_does_not_start_again(run, model):
+    assert run.checkpoint_to_continue() is None
+    run.append_metrics(10, {})  # Killed before its first checkpoint.
+    assert run.checkpoint_to_continue() is None
+    run.append_metrics(20, {})
+    with pytest.raises(RunFolderError, match=r"no checkpoint, although .* 2 snapshots"):
+        run.checkpoint_to_continue()
+    run.forget_after(0)
+    save(run, model, TrainConfig(milestone_steps=10), {10: 0.5})
+    run.newest_checkpoint().move(run.path / "elsewhere")
+    with pytest.raises(RunFolderError, match=r"Put one back, for example from .*/milestones"):
+        run.checkpoint_to_continue()
+
+
+def test_a_damaged_checkpoint_is_neither_counted_nor_deleted(run, model):
+    train = TrainConfig(keep_checkpoints=2)
+    save(run, model, train, {10: 0.5, 20: 0.4})
+    harm(Checkpoint(run.checkpoints / "step-20"), "cut data")
+    assert run.checkpoint_to_continue().step == 10
+    save(run, model, train, {30: 0.6, 40: 0.7})
+    assert kept(run.checkpoints) == [30, 40] and kept(run.checkpoints / "damaged") == [20]
+
+
+def test_a_checkpoint_is_on_the_disk_before_an_older_one_is_deleted(run, model, monkeypatch):
+    train = TrainConfig(keep_checkpoints=1)
+    save(run, model, train, {10: 0.5})
+    synced: list[Path] = []
+
+    def sync(*paths: Path) -> None:
+        assert 10 in kept(run.checkpoints)
+        synced.extend(paths)
+
+    monkeypatch.setattr(checkpoints, "sync", sync)
+    save(run, model, train, {20: 0.6})
+    newest = run.newest_checkpoint()
+    assert synced == [*newest.files, run.checkpoints] and kept(run.checkpoints) == [20]
+
+
+def test_other_files_are_no_checkpoints(tmp_path):
+    for name in ("step-7", "step-007", "step-8-copy", "step-", "step-x-9", "model-10"):
+        (tmp_path / f"{name}.index").touch()
+    assert [x.name for x in checkpoints_in(tmp_path)] == ["step-7"]
 
 
 def test_a_run_that_is_continued_remembers_its_best_and_its_milestones(run, model):

@@ -26,7 +26,7 @@ from pgi.losses import hole_l1
 from pgi.models import Objective, PyramidGenerator
 from pgi.training import callbacks, loop, pipeline
 from pgi.training.reading import FileSource
-from pgi.training.run_folder import Checkpoint, RunFolder
+from pgi.training.run_folder import Checkpoint, RunFolder, checkpoints_in
 from pgi.training.stages import stages
 
 PHOTOGRAPHS = Path(skimage.data.__file__).parent
@@ -301,18 +301,26 @@ def test_weights_that_break_in_the_last_step_of_a_snapshot_are_not_saved(tmp_pat
 
 
 @pytest.mark.usefixtures("eagerly")
-def test_a_checkpoint_that_was_being_written_is_not_seen(tmp_path: Path) -> None:
+def test_a_run_goes_on_without_tensorflows_note_and_at_another_place(tmp_path: Path) -> None:
+    loop.train(tiny(steps=2, levels=(16,)), *sources(), tmp_path / "run")
+    (tmp_path / "run/checkpoints/checkpoint").unlink()
+    (tmp_path / "run").rename(tmp_path / "renamed")
+    loop.train(tiny(steps=4, levels=(16,)), *sources(), tmp_path / "renamed")
+    renamed = RunFolder(tmp_path / "renamed")
+    assert [line["step"] for line in renamed.read_metrics()] == [2, 4]
+    assert [x.step for x in checkpoints_in(renamed.checkpoints)] == [4, 2]
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path: Path) -> None:
     config, whole, broken = tiny(steps=4, levels=(16,)), tmp_path / "whole", tmp_path / "broken"
     loop.train(config, *sources(), whole)
     shutil.copytree(whole, broken)
     for part in (broken / "checkpoints").glob("step-4*"):
         part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
-    # The list of checkpoints is written last.
-    folder = str(broken / "checkpoints")
-    tf.compat.v1.train.update_checkpoint_state(
-        folder, "step-2", all_model_checkpoint_paths=["step-2"]
-    )
     loop.train(config, *sources(), broken)
+    assert [line["step"] for line in RunFolder(broken).read_metrics()] == [2, 4]
+    assert [x.step for x in checkpoints_in(broken / "checkpoints/damaged")] == [4]
     expected, found = newest_checkpoint(whole), newest_checkpoint(broken)
     assert expected.keys() == found.keys()
     for name in expected:
