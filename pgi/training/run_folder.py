@@ -29,6 +29,7 @@ from pgi.atomic import write_atomically
 from pgi.config import ExperimentConfig, differences, from_dict, to_dict
 from pgi.errors import RunFolderError
 from pgi.provenance import provenance
+from pgi.training import metrics_file
 
 # Fields of `train` that a continued run may change: a step computes the same, up to rounding.
 _FREE_TO_CHANGE = (
@@ -225,7 +226,7 @@ class RunFolder:
         try:
             config: ExperimentConfig = from_dict(_upgraded(description["config"]))
             return config
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # The file may hold anything.
             raise RunFolderError(f"{self.path} is not a run folder: {error}") from error
 
     def read_description(self) -> dict[str, Any]:
@@ -233,7 +234,7 @@ class RunFolder:
         try:
             description: dict[str, Any] = json.loads(self._config.read_bytes())
             return description
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunFolderError(f"{self.path} is not a run folder: {error}") from error
 
     def _refuse_other(self, config: ExperimentConfig, images: dict[str, Any]) -> None:
@@ -270,26 +271,15 @@ class RunFolder:
 
     def append_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Adds a line of `{"step": ..., name: value, ...}`."""
-        line = json.dumps({"step": step, **values})
-        with open(self._metrics, "a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        metrics_file.append(self._metrics, step, values)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All complete lines, oldest first."""
-        if not self._metrics.exists():
-            return []
-        lines = []
-        for line in self._metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:  # A run was killed while writing this line.
-                break
-        return lines
+        """All lines that can be read, oldest first; warns of the others."""
+        return metrics_file.read(self._metrics)
 
     def forget_after(self, step: int) -> None:
         """Deletes metrics and pictures of later steps, which a continued run repeats."""
-        kept = [json.dumps(line) for line in self.read_metrics() if line["step"] <= step]
-        write_atomically(self._metrics, "".join(line + "\n" for line in kept).encode())
+        metrics_file.forget_after(self._metrics, step)
         for taken, picture in self._pictures():
             if taken > step:
                 picture.unlink()

@@ -175,7 +175,11 @@ def test_layerwise_a_run_may_still_be_given_more_time(tmp_path, name):
         '{"config": {"train": 3}}',
         '{"config": {"train": {"seed": "x"}}}',
         '{"config": {"train": {"steps": -1}}}',
+        '{"config": {"train": {"steps": 0}, "loss": {"adversarial_warmup_steps": 1}}}',
+        "[" * 200_000,
+        '{"config": ' * 200_000,
     ],
+    ids=lambda content: content[:40],
 )
 def test_a_config_that_is_none_is_a_clear_error(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content.encode("latin-1"))
@@ -217,7 +221,8 @@ def test_later_lines_are_forgotten_and_earlier_ones_kept(tmp_path, step, kept):
     assert run.read_metrics() == before[:kept]
 
 
-def test_a_line_cut_off_by_a_kill_is_dropped_wherever_it_was_cut(tmp_path):
+def test_a_line_cut_off_by_a_kill_is_left_out_wherever_it_was_cut(tmp_path):
+    """Earlier versions appended to the file."""
     path = tmp_path / "metrics.jsonl"
     run = run_with_metrics(tmp_path, range(0, 30, 10))
     whole, expected = path.read_bytes(), run.read_metrics()
@@ -225,14 +230,54 @@ def test_a_line_cut_off_by_a_kill_is_dropped_wherever_it_was_cut(tmp_path):
     for length in range(last, len(whole) - 1):
         path.write_bytes(whole[:length])
         assert run.read_metrics() == expected[:2]
-        run.forget_after(20)
         run.append_metrics(20, {"again": 1.0})
         assert run.read_metrics() == [*expected[:2], {"step": 20, "again": 1.0}]
     # Only its line feed lacks: the line is whole, and the next one must not stick to it.
     path.write_bytes(whole[:-1])
-    run.forget_after(20)
     run.append_metrics(30, {})
     assert run.read_metrics() == [*expected, {"step": 30}]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{",
+        b"\xff\xfe",
+        b"3",
+        b"[]",
+        b"{}",
+        b'{"step": null}',
+        b'{"step": {}}',
+        b'{"step": "5"}',
+        b"[" * 200_000,
+    ],
+    ids=lambda line: line[:16].decode("latin-1"),
+)
+def test_a_bad_line_costs_no_other_one_and_is_named(tmp_path, line, caplog):
+    run = run_with_metrics(tmp_path, range(0, 40, 10))
+    expected = run.read_metrics()
+    path = tmp_path / "metrics.jsonl"
+    lines = path.read_bytes().splitlines()
+    lines[1] = line
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    assert run.read_metrics() == [expected[0], *expected[2:]]
+    assert caplog.records[0].getMessage() == f"{path}: left out line 2, which cannot be read"
+    run.forget_after(20)
+    caplog.clear()
+    assert run.read_metrics() == [expected[0], expected[2]] and not caplog.records
+
+
+def test_a_kill_while_metrics_are_added_leaves_the_old_lines(tmp_path, monkeypatch):
+    run = run_with_metrics(tmp_path, range(0, 20, 10))
+    before = contents(tmp_path)
+
+    def kill(*_) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(atomic.os, "fsync", kill)
+    with pytest.raises(KeyboardInterrupt):
+        run.append_metrics(20, {})
+    assert contents(tmp_path) == before
 
 
 def test_a_run_without_metrics_has_none_to_forget(tmp_path):
