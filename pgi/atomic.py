@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
+
+from pgi.errors import WriteError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that a reader sees either its old or its new content."""
+    """Writes a file so that a reader sees either its old or its new content.
+
+    Raises:
+        WriteError: the disk is full or read-only, or the folder is missing.
+    """
     temporary = path.with_name(f".{path.name}.part")
+    with writing(path):
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            sync(path.parent)
+        except BaseException:  # Also after an interrupt.
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def writing(path: Path, *errors: type[Exception]) -> Iterator[None]:
+    """Turns OSError, and `errors` of a library, into a WriteError that names the path.
+
+    An OSError by itself names no path if it comes from a full disk.
+    """
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync(path.parent)
-    except BaseException:  # Also after an interrupt.
-        temporary.unlink(missing_ok=True)
+        yield
+    except WriteError:  # It names a path already.
         raise
+    except Exception as error:
+        if not isinstance(error, (OSError, *errors)):
+            raise
+        # TensorFlow's message has the operation before it, in braces, and behind it.
+        reason = str(getattr(error, "strerror", None) or error).rpartition("}} ")[2]
+        (first, *_) = re.split(r"\n| \[Op:", reason)
+        raise WriteError(f"cannot write {path}: {first}") from error
 
 
 def sync(*paths: Path) -> None:

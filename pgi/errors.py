@@ -15,6 +15,10 @@ class RunFolderError(UserError):
     """A folder is not a run folder, belongs to another run, or its checkpoint cannot be read."""
 
 
+class WriteError(UserError, OSError):
+    """A file cannot be written, for example on a full disk; what was there before is intact."""
+
+
 class NoUsableImageError(UserError):
     """There is nothing to train on; the message names the place and what was found there."""
 

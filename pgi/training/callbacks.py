@@ -15,6 +15,7 @@ from tensorflow import keras
 
 from pgi import images, sheets
 from pgi.arrays import UInt8Array
+from pgi.atomic import writing
 from pgi.errors import NonFiniteLossError
 from pgi.layers.resize import double_nearest
 from pgi.training.checkpoints import BEST_BY, Checkpoints
@@ -246,10 +247,10 @@ class Snapshot(TensorLogs):
         step = self.model.step
         values = {_metric_name(name): float(value) for name, value in (logs or {}).items()}
         self.run.append_metrics(step, values)
-        with self.writer.as_default(step=step):
+        with writing(self.run.events, tf.errors.OpError), self.writer.as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
-        self.writer.flush()
+            self.writer.flush()
         picture = sample_sheet(self.model, *self.pictures)
         self.run.write_picture(step, *sheets.encode(picture))
         self.checkpoints.save(step, values.get(BEST_BY))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from pgi.atomic import sync
+from pgi.atomic import sync, writing
 from pgi.config import TrainConfig
-from pgi.errors import RunFolderError
+from pgi.errors import RunFolderError, WriteError
 from pgi.models import PyramidGenerator
 from pgi.training.run_folder import Checkpoint, RunFolder, checkpoints_in
 
@@ -135,15 +137,25 @@ class Checkpoints:
 
         Not by `tf.train.CheckpointManager`: it knows only what TensorFlow's note names. The note is
         written for other programs.
+
+        Raises:
+            WriteError: it cannot be written, and nothing of it is left; older ones are kept.
         """
         written = Checkpoint(folder / f"step-{step}")
-        self._objects.write(str(written))
-        sync(*written.files, folder)  # Before an older one is deleted.
+        try:
+            with writing(written.prefix, tf.errors.OpError):
+                self._objects.write(str(written))
+                sync(*written.files, folder)  # Before an older one is deleted.
+        except WriteError:
+            with contextlib.suppress(OSError):
+                _delete_half_written(written)
+            raise
         # The one just written is kept even if a best one of a later, forgotten step is there.
         others = [x for x in checkpoints_in(folder) if x != written]
         kept = others if keep is None else others[: keep - 1]
         names = [x.name for x in (*kept[::-1], written)]
-        tf.compat.v1.train.update_checkpoint_state(str(folder), written.name, names)
+        with writing(folder / "checkpoint", tf.errors.OpError):
+            tf.compat.v1.train.update_checkpoint_state(str(folder), written.name, names)
         for old in others[len(kept) :]:
             old.delete()
 
@@ -153,3 +165,10 @@ class Checkpoints:
         # The folder's time is that of the last milestone, or of the run's beginning.
         due_by_time = hours and time.time() - self.run.milestones.stat().st_mtime >= 3600 * hours
         return bool(due_by_step or due_by_time)
+
+
+def _delete_half_written(checkpoint: Checkpoint) -> None:
+    shutil.rmtree(checkpoint.prefix.with_name(f"{checkpoint.name}_temp"), ignore_errors=True)
+    # One of the same step may have been there before.
+    if checkpoint.damage():
+        checkpoint.delete()

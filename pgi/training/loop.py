@@ -54,6 +54,7 @@ def train(
         RuleError: a batch, or the validation images, cannot be split evenly over the replicas, or
             the initial weights do not fit.
         RunFolderError: the folder belongs to another run, or its checkpoints are lost or damaged.
+        WriteError: the disk is full or read-only; the last checkpoint is kept.
         NonFiniteLossError: a loss diverged; the last good checkpoint is kept.
     """
     strategy = _checked(strategy, config)

@@ -15,11 +15,12 @@ import tensorflow as tf
 import pgi
 from pgi import inference
 from pgi.config import ExperimentConfig, ModelConfig, TrainConfig
-from pgi.errors import RunFolderError
+from pgi.errors import RunFolderError, WriteError
 from pgi.training import checkpoints, loop
 from pgi.training.checkpoints import BEST_BY, Checkpoints
 from pgi.training.run_folder import Checkpoint, RunFolder, checkpoints_in
 from pgi.training.stages import stages
+from tests.small_disk import small_disk
 from tests.tiny_run import CONFIG, write_run
 
 
@@ -269,6 +270,48 @@ def test_a_checkpoint_is_on_the_disk_before_an_older_one_is_deleted(run, model, 
     save(run, model, train, {20: 0.6})
     newest = run.newest_checkpoint()
     assert synced == [*newest.files, run.checkpoints] and kept(run.checkpoints) == [20]
+
+
+@pytest.mark.parametrize(
+    "share", [0.0, 0.3, 0.9, None], ids=lambda x: "read-only" if x is None else x
+)
+def test_a_disk_that_cannot_be_written_leaves_the_checkpoints_before(tmp_path, model, share):
+    with small_disk(tmp_path / "disk") as disk:
+        run = RunFolder(disk.path / "run")
+        run.begin(CONFIG)
+        written = Checkpoints(run, model, TrainConfig(keep_checkpoints=1))
+        written.save(10, None)
+        before = {path.name: path.read_bytes() for path in run.checkpoints.iterdir()}
+        if share is None:
+            disk.allow_writing(False)
+        else:
+            disk.fill(free=int(share * sum(map(len, before.values()))))
+        problem = "Read-only file system" if share is None else "No space left on device"
+        with pytest.raises(WriteError, match=f"{run.checkpoints / 'step-20'}: .*{problem}"):
+            written.save(20, None)
+        assert {path.name: path.read_bytes() for path in run.checkpoints.iterdir()} == before
+        if share is None:
+            disk.allow_writing(True)
+        disk.empty()
+        written.save(20, None)
+        assert kept(run.checkpoints) == [20] and run.newest_checkpoint() is not None
+
+
+def test_a_checkpoint_that_cannot_be_written_again_leaves_the_one_of_its_step(
+    run, model, monkeypatch
+):
+    save(run, model, TrainConfig(), {10: 0.5})
+    before = {path.name: path.read_bytes() for path in run.checkpoints.iterdir()}
+
+    def fail(*_) -> None:
+        (run.checkpoints / "step-10_temp").mkdir()
+        message = "{{node x}} /x; No space left on device\n\tFailed to flush"
+        raise tf.errors.ResourceExhaustedError(None, None, message)
+
+    monkeypatch.setattr(tf.train.Checkpoint, "write", fail)
+    with pytest.raises(WriteError, match=r"step-10: /x; No space left on device$"):
+        save(run, model, TrainConfig(), {10: 0.5})
+    assert {path.name: path.read_bytes() for path in run.checkpoints.iterdir()} == before
 
 
 def test_other_files_are_no_checkpoints(tmp_path):

@@ -20,14 +20,16 @@ from tensorflow import keras
 
 from pgi import images, masks
 from pgi.config import DataConfig, ExperimentConfig, LossConfig, ModelConfig, TrainConfig
-from pgi.errors import NonFiniteLossError, RunFolderError
+from pgi.errors import NonFiniteLossError, RunFolderError, WriteError
 from pgi.inference import load_checkpoint
 from pgi.losses import hole_l1
 from pgi.models import Objective, PyramidGenerator
 from pgi.training import callbacks, loop, pipeline
+from pgi.training.checkpoints import Checkpoints
 from pgi.training.reading import FileSource
 from pgi.training.run_folder import Checkpoint, RunFolder, checkpoints_in
 from pgi.training.stages import stages
+from tests.small_disk import small_disk
 
 PHOTOGRAPHS = Path(skimage.data.__file__).parent
 NAMES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
@@ -322,6 +324,45 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path: Path) 
     assert [line["step"] for line in RunFolder(broken).read_metrics()] == [2, 4]
     assert [x.step for x in checkpoints_in(broken / "checkpoints/damaged")] == [4]
     expected, found = newest_checkpoint(whole), newest_checkpoint(broken)
+    assert expected.keys() == found.keys()
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize(
+    ("place", "holder", "function"),
+    [
+        ("metrics.jsonl", RunFolder, "append_metrics"),
+        ("samples/step_0000004.png", RunFolder, "write_picture"),
+        ("checkpoints/step-4", Checkpoints, "save"),
+    ],
+)
+def test_a_full_disk_is_named_and_the_run_goes_on_after_it(
+    tmp_path: Path, place: str, holder: Any, function: str
+) -> None:
+    config = tiny(steps=4, levels=(16,))
+    with small_disk(tmp_path / "disk") as disk:
+        run = RunFolder(disk.path / "run")
+        loop.train(tiny(steps=2, levels=(16,)), *sources(), run.path)
+        original = getattr(holder, function)
+
+        def fill_first(*arguments: Any) -> None:
+            disk.fill(free=0)
+            original(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(holder, function, fill_first)
+            with pytest.raises(WriteError, match=f"cannot write {run.path / place}: .*No space"):
+                loop.train(config, *sources(), run.path)
+        assert [x.step for x in checkpoints_in(run.checkpoints)] == [2]
+        assert not [*run.path.rglob("*_temp")] and not [*run.path.rglob("*.part")]
+        disk.empty()
+        loop.train(config, *sources(), run.path)
+        assert [line["step"] for line in run.read_metrics()] == [2, 4]
+        found = newest_checkpoint(run.path)
+    loop.train(config, *sources(), tmp_path / "whole")
+    expected = newest_checkpoint(tmp_path / "whole")
     assert expected.keys() == found.keys()
     for name in expected:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
