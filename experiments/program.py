@@ -1,6 +1,7 @@
 """What all programs share: flags, error messages and exit statuses.
 
-Exit status: 0 done, 1 something failed, 2 it could not start, 130 interrupted.
+Exit status: 0 done, 1 something failed, 2 it could not start, 128 + N interrupted by signal N: 130
+by Ctrl-C, and in a training also 143 by SIGTERM, 138 by SIGUSR1.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from pgi.config import ExperimentConfig, from_dict, to_dict
-from pgi.errors import UserError
+from pgi.errors import Interrupted, UserError
 from pgi.rules import check
 
 
@@ -39,6 +40,8 @@ def run(
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return main(argv)
+        except Interrupted as error:
+            status, message = 128 + error.signal, f"{error}; {on_interrupt}"
         except (UserError, app.UsageError, OSError) as error:
             status, message = 2, f"error: {error}"
         except KeyboardInterrupt:

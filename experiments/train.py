@@ -64,6 +64,9 @@ def _report(
     skipped = sum(len(source.skipped) for source in sources)
     if skipped:
         print(f"Skipped unusable images, see the warnings above: {skipped}")
+    if not last:
+        print("There is no snapshot yet: no validation and no picture")
+        return
     print(f"\nStep {last['step']}. L1 in the hole, validation, values in [-1, 1]:")
     rows = [
         (f"level {level} ({side} px)", last.get(f"validation/level_{level}/hole_l1"))

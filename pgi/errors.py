@@ -39,6 +39,19 @@ class PerceptualError(UserError):
     """A perceptual metric cannot be computed: a package or a network's weights are missing."""
 
 
+class Interrupted(UserError):
+    """A training was stopped by a signal; what it had learned is saved.
+
+    Args:
+        signal: its number.
+        message: names the signal, the step and the checkpoint.
+    """
+
+    def __init__(self, signal: int, message: str) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
 class NonFiniteLossError(UserError, ArithmeticError):
     """A loss or weight became infinite or not a number; the message names the level and the term.
 

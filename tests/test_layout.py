@@ -24,6 +24,7 @@ FLOORS = (
         "pgi.sheets",
         "pgi.training.reading",
         "pgi.training.metrics_file",
+        "pgi.training.interruption",
     ),
     ("pgi.models",),
     ("pgi.deepfillv2", "pgi.training.summary", "pgi.training.pipeline", "pgi.training.run_folder"),

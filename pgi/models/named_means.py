@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import tensorflow as tf
 from tensorflow import keras
 
+from pgi.arrays import FloatArray
+
 
 class NamedMeans(keras.metrics.MeanTensor):
     """Means over all examples and replicas since the last reset, by name.
@@ -31,6 +33,12 @@ class NamedMeans(keras.metrics.MeanTensor):
         self.names = tuple(values)
         self.update_state(tf.stack([tf.reduce_mean(x) for x in values.values()]), examples)
         return self.result()
+
+    def restore(self, total: FloatArray, count: FloatArray) -> None:
+        """Continues from the state that `total` and `count` had in another process."""
+        if not self._built:
+            self._build(total.shape)
+        self.set_weights([total, count])
 
     def result(self) -> dict[str, tf.Tensor]:
         # Keras asks for the results of all metrics, also of those without a batch yet.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from absl import logging
 from tensorflow import keras
 
 from pgi import images, sheets
-from pgi.arrays import UInt8Array
+from pgi.arrays import FloatArray, UInt8Array
 from pgi.atomic import writing
 from pgi.errors import NonFiniteLossError
 from pgi.layers.resize import double_nearest
@@ -65,26 +65,11 @@ class TotalSteps(TensorLogs):
             self.model.stop_training = True
 
 
-class TimeLimit(tfa.callbacks.TimeStopping):
-    """Stops training at the first snapshot after a time.
-
-    TFA's constructor accepts whole seconds only.
-
-    Args:
-        seconds: positive; may be infinite.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self.seconds = seconds
-        self._supports_tf_logs = True
-
-
 class StopOnNonFinite(TensorLogs):
-    """Stops training at a loss or weight that is not finite, before a snapshot.
+    """Stops training at a loss or weight that is not finite, before it is saved.
 
-    Losses are checked once a second and before a snapshot. They are computed before a step's
-    update, so weights are checked before a snapshot too.
+    Losses are checked once a second and before a checkpoint. They are computed before a step's
+    update, so weights are checked before a checkpoint too.
 
     Raises:
         NonFiniteLossError: names the step, the level and the term.
@@ -99,6 +84,10 @@ class StopOnNonFinite(TensorLogs):
             self._check(logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self.check_all(logs)
+
+    def check_all(self, logs: Logs | None) -> None:
+        """Checks the losses and all weights."""
         self._check(logs)
         model = self.model
         networks = {"sub-generator": model.sub_generators, "discriminator": model.discriminators}
@@ -122,6 +111,62 @@ class StopOnNonFinite(TensorLogs):
             "try a lower --config.train.learning_rate or --config.train.clip_norm, in another "
             "--workdir",
         )
+
+
+class Stopped(Exception):
+    """Ends `fit` without the rest of its epoch, without validation and snapshot."""
+
+
+class StopWhenDue(TensorLogs):
+    """Stops training within a step of a signal or of the end of its time.
+
+    Between two snapshots it saves a checkpoint with the running means of the metrics, so that the
+    continued run has the same snapshots as an undisturbed one. To be the last callback.
+
+    Args:
+        due: whether to stop.
+        watch: checks what is saved.
+        checkpoints: saves it.
+
+    Raises:
+        Stopped: through `fit`.
+    """
+
+    def __init__(
+        self, due: Callable[[], bool], watch: StopOnNonFinite, checkpoints: Checkpoints
+    ) -> None:
+        super().__init__()
+        self.due, self.watch, self.checkpoints = due, watch, checkpoints
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        ends_epoch = self.model.stop_training or batch + 1 == self.params["steps"]
+        if not ends_epoch and self.due():
+            self.watch.check_all(logs)
+            self.checkpoints.save_between_snapshots(self.model.step)
+            raise Stopped
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self.due():
+            raise Stopped
+
+
+class ContinueMeans(TensorLogs):
+    """Lets the first epoch's means go on from those of a checkpoint between two snapshots.
+
+    Keras resets them before it calls `on_epoch_begin`.
+
+    Args:
+        means: total and count; None to begin anew.
+    """
+
+    def __init__(self, means: tuple[FloatArray, FloatArray] | None) -> None:
+        super().__init__()
+        self.means = means
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        if self.means is not None:
+            self.model.metrics[0].restore(*self.means)
+            self.means = None
 
 
 class WarnOfGrowth(TensorLogs):
@@ -219,6 +264,11 @@ class ProgressBar(tfa.callbacks.TQDMProgressBar):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Does nothing: the bar does not count epochs."""
+
+    def close(self) -> None:
+        """Ends the bar's line, also if `fit` was left by an exception."""
+        if self.overall_progress_tqdm is not None:
+            self.overall_progress_tqdm.close()
 
 
 class Snapshot(TensorLogs):

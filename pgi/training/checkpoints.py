@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from pgi.arrays import FloatArray
 from pgi.atomic import sync, writing
 from pgi.config import TrainConfig
 from pgi.errors import RunFolderError, WriteError
@@ -31,9 +32,9 @@ def networks(model: PyramidGenerator) -> tf.train.Checkpoint:
     return tf.train.Checkpoint(**_network_parts(model))
 
 
-def everything(model: PyramidGenerator) -> tf.train.Checkpoint:
-    """All state of training: the networks and both optimisers. The model must be compiled."""
-    return tf.train.Checkpoint(**_network_parts(model), **_optimizer_parts(model))
+def everything(model: PyramidGenerator, **more: tf.train.Checkpoint) -> tf.train.Checkpoint:
+    """All state of training: networks, both optimisers, and more. The model must be compiled."""
+    return tf.train.Checkpoint(**_network_parts(model), **_optimizer_parts(model), **more)
 
 
 def optimizers(model: PyramidGenerator) -> tf.train.Checkpoint:
@@ -49,6 +50,16 @@ def restore(objects: tf.train.Checkpoint, checkpoint: Checkpoint, advice: str = 
         raise RunFolderError(
             f"{checkpoint} is damaged or does not fit its run's config: {error}{advice}"
         ) from error
+
+
+def running_means(checkpoint: Checkpoint) -> tuple[FloatArray, FloatArray] | None:
+    """Total and count of the metrics' means, if it was saved between two snapshots."""
+    reader = tf.train.load_checkpoint(str(checkpoint))
+    names = [f"running_means/{x}/.ATTRIBUTES/VARIABLE_VALUE" for x in ("total", "count")]
+    if not reader.has_tensor(names[0]):
+        return None
+    total, count = (reader.get_tensor(name) for name in names)
+    return total, count
 
 
 def load_model(
@@ -112,7 +123,6 @@ class Checkpoints:
 
     def __init__(self, run: RunFolder, model: PyramidGenerator, train: TrainConfig) -> None:
         self.run, self.model, self.train = run, model, train
-        self._objects = everything(model)
         done = [line[BEST_BY] for line in run.read_metrics() if BEST_BY in line]
         self.least = min(done, default=math.inf)
         self.last_milestone = max(run.milestone_steps(), default=0)
@@ -132,7 +142,16 @@ class Checkpoints:
             self.least = validation
         self._write(self.run.checkpoints, step, keep=self.train.keep_checkpoints)
 
-    def _write(self, folder: Path, step: int, keep: int | None = None) -> None:
+    def save_between_snapshots(self, step: int) -> None:
+        """Saves the latest checkpoint, with the means of the metrics since the last snapshot."""
+        means = self.model.metrics[0]  # Those of training.
+        keep = self.train.keep_checkpoints
+        state = tf.train.Checkpoint(total=means.total, count=means.count)
+        self._write(self.run.checkpoints, step, keep, running_means=state)
+
+    def _write(
+        self, folder: Path, step: int, keep: int | None = None, **more: tf.train.Checkpoint
+    ) -> None:
         """Writes a checkpoint, then deletes all but the `keep` newest; None for no deletion.
 
         Not by `tf.train.CheckpointManager`: it knows only what TensorFlow's note names. The note is
@@ -144,7 +163,7 @@ class Checkpoints:
         written = Checkpoint(folder / f"step-{step}")
         try:
             with writing(written.prefix, tf.errors.OpError):
-                self._objects.write(str(written))
+                everything(self.model, **more).write(str(written))
                 sync(*written.files, folder)  # Before an older one is deleted.
         except WriteError:
             with contextlib.suppress(OSError):

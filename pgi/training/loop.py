@@ -11,18 +11,22 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
+from signal import Signals
 
 import tensorflow as tf
 from tensorflow import keras
 
 from pgi.config import ExperimentConfig
+from pgi.errors import Interrupted
 from pgi.models import Objective, PyramidGenerator
 from pgi.rules import check
 from pgi.training import callbacks, checkpoints, initial_weights, pipeline
 from pgi.training.checkpoints import Checkpoints
+from pgi.training.interruption import Interruption
 from pgi.training.reading import ImageSource
-from pgi.training.run_folder import RunFolder, checkpoints_in
+from pgi.training.run_folder import Checkpoint, RunFolder, checkpoints_in
 from pgi.training.stages import LearningRate, Stage, stages
 
 # Rows of a sample picture.
@@ -48,12 +52,15 @@ def train(
         licence: of the images, for the model card.
 
     Returns:
-        The last snapshot's metrics: `step`, `train/...` and `validation/...`.
+        The last snapshot's metrics: `step`, `train/...` and `validation/...`. Empty if the time
+        was over before the first snapshot. A time limit ends between two steps and saves the step.
 
     Raises:
         RuleError: a batch, or the validation images, cannot be split evenly over the replicas, or
             the initial weights do not fit.
         RunFolderError: the folder belongs to another run, or its checkpoints are lost or damaged.
+        Interrupted: SIGINT, SIGTERM or SIGUSR1 came, and the step that it came in is saved. Only
+            the main thread of a program notices these signals; a second one ends the process.
         WriteError: the disk is full or read-only; the last checkpoint is kept.
         NonFiniteLossError: a loss diverged; the last good checkpoint is kept.
     """
@@ -70,43 +77,97 @@ def train(
         checkpoints.restore(checkpoints.networks(model), newest)
     run.forget_after(model.step)
 
+    end = time.monotonic() + 60 * (config.train.minutes or math.inf)
+    with Interruption() as interruption:
+
+        def seconds_left() -> float:
+            return 0.0 if interruption.signal else end - time.monotonic()
+
+        _train_stages(
+            *(config, train_source, validation_source, strategy, model, run, newest, seconds_left)
+        )
+    if model.step < config.train.steps:
+        _report_stop(run, model.step, interruption.signal)
+    run.forget_divergence()
+    return (run.read_metrics() or [{}])[-1]
+
+
+def _train_stages(
+    config: ExperimentConfig,
+    train_source: ImageSource,
+    validation_source: ImageSource,
+    strategy: tf.distribute.Strategy,
+    model: PyramidGenerator,
+    run: RunFolder,
+    newest: Checkpoint | None,
+    seconds_left: Callable[[], float],
+) -> None:
+    """Trains all stages that are not done yet, or until no time is left."""
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, config.train.seed)
     examples = validation_examples(config, validation_source)
     validation = tf.data.Dataset.from_tensor_slices(examples).batch(strategy.num_replicas_in_sync)
     pictures = tf.nest.map_structure(lambda x: x[:_PICTURES], examples)
-    growth = callbacks.WarnOfGrowth(run)
-    end = time.monotonic() + 60 * (config.train.minutes or math.inf)
+    means = callbacks.ContinueMeans(checkpoints.running_means(newest) if newest else None)
+    watch, growth = callbacks.StopOnNonFinite(run), callbacks.WarnOfGrowth(run)
+    saved = Checkpoints(run, model, config.train)
+    snapshot = callbacks.Snapshot(run, saved, pictures)
+    stop = callbacks.StopWhenDue(lambda: seconds_left() <= 0, watch, saved)
+    interval = config.train.snapshot_steps
     for stage in stages(config):
-        seconds = end - time.monotonic()
-        if not stage.first_step <= model.step < stage.last_step or seconds <= 0:
-            continue
-        first = stage.sample(model.step)
-        crops = training_crops(config, train_source, stage.batch_size, first)
-        feed = pipeline.feed(crops, build, strategy)
-        with strategy.scope():
-            compile_model(model, config, stage, feed.preprocess)
-        if newest and model.step > stage.first_step:
-            checkpoints.restore(checkpoints.optimizers(model), newest)
-        elif stage.first_step and config.train.level_start == "below":
-            initial_weights.start_from_below(model, stage.levels[-1])
-        model.fit(
-            feed.dataset,
-            initial_epoch=model.step // config.train.snapshot_steps,
-            epochs=config.train.steps,
-            steps_per_epoch=config.train.snapshot_steps,
-            validation_data=validation,
-            verbose=0,
-            callbacks=[
-                callbacks.StopOnNonFinite(run),
-                callbacks.TotalSteps(stage.last_step),
-                callbacks.TimeLimit(seconds),
-                callbacks.ProgressBar(model.step, stage.last_step, seconds, _label(config, stage)),
-                growth,
-                callbacks.Snapshot(run, Checkpoints(run, model, config.train), pictures),
-            ],
-        )
-    run.forget_divergence()
-    return run.read_metrics()[-1]
+        compiled = False
+        while stage.first_step <= model.step < stage.last_step and seconds_left() > 0:
+            first = stage.sample(model.step)
+            crops = training_crops(config, train_source, stage.batch_size, first)
+            feed = pipeline.feed(crops, build, strategy)
+            if not compiled:
+                _begin_stage(config, stage, strategy, model, newest, feed.preprocess)
+                compiled = True
+            # After an interruption, first the rest of its interval between two snapshots.
+            rest = -(model.step - stage.first_step) % interval
+            until = min(model.step + rest, stage.last_step) if rest else stage.last_step
+            bar = callbacks.ProgressBar(
+                model.step, stage.last_step, seconds_left(), _label(config, stage)
+            )
+            total = callbacks.TotalSteps(until)
+            try:
+                model.fit(
+                    feed.dataset,
+                    epochs=config.train.steps,
+                    steps_per_epoch=interval,
+                    validation_data=validation,
+                    verbose=0,
+                    callbacks=[means, watch, total, bar, growth, snapshot, stop],
+                )
+            except callbacks.Stopped:
+                return
+            finally:
+                bar.close()
+
+
+def _begin_stage(
+    config: ExperimentConfig,
+    stage: Stage,
+    strategy: tf.distribute.Strategy,
+    model: PyramidGenerator,
+    newest: Checkpoint | None,
+    preprocess: pipeline.Builder | None,
+) -> None:
+    """Compiles the model for a stage, and continues the stage's optimisers if it had begun."""
+    with strategy.scope():
+        compile_model(model, config, stage, preprocess)
+    if newest and model.step > stage.first_step:
+        checkpoints.restore(checkpoints.optimizers(model), newest)
+    elif stage.first_step and config.train.level_start == "below":
+        initial_weights.start_from_below(model, stage.levels[-1])
+
+
+def _report_stop(run: RunFolder, step: int, signal: Signals | None) -> None:
+    """Says where a training stopped early; raises Interrupted if that was by a signal."""
+    newest = next(iter(checkpoints_in(run.checkpoints)), None)
+    saved = f"saved: {newest}" if newest else "nothing was learned yet"
+    if signal is not None:
+        raise Interrupted(signal, f"{signal.name} at step {step:,}, {saved}")
+    print(f"The time is over at step {step:,}, {saved}. The same command continues from it")
 
 
 def _checked(

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 from absl import app, flags
 from experiments import program
-from pgi.errors import PictureError
+from pgi.errors import Interrupted, PictureError
 
 def main(argv):
     program.no_arguments(argv)
@@ -22,6 +22,7 @@ def main(argv):
         case "usage": raise app.UsageError("name a file")
         case "file": open("/no/such/file")
         case "interrupted": raise KeyboardInterrupt
+        case "signal": raise Interrupted(15, "SIGTERM at step 3, saved: step-3")
         case "bug": raise AssertionError("a bug")
 
 program.run(main, lambda: flags.DEFINE_string("end", "", "How it ends."), "nothing is left")
@@ -45,6 +46,7 @@ def ended(*arguments: str) -> tuple[int, str]:
         (["more", "words"], 2, "error: arguments must be flags only, got 'more words'\n"),
         (["--begin=now"], 2, "cannot read the flags: Unknown command line flag 'begin'\n"),
         (["--end=interrupted"], 130, "interrupted; nothing is left\n"),
+        (["--end=signal"], 143, "SIGTERM at step 3, saved: step-3; nothing is left\n"),
     ],
 )
 def test_a_program_ends_with_its_status_and_one_line(

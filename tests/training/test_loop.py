@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from tensorflow import keras
 
 from pgi import images, masks
 from pgi.config import DataConfig, ExperimentConfig, LossConfig, ModelConfig, TrainConfig
-from pgi.errors import NonFiniteLossError, RunFolderError, WriteError
+from pgi.errors import Interrupted, NonFiniteLossError, RunFolderError, WriteError
 from pgi.inference import load_checkpoint
 from pgi.losses import hole_l1
 from pgi.models import Objective, PyramidGenerator
@@ -327,6 +329,114 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path: Path) 
     assert expected.keys() == found.keys()
     for name in expected:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def assert_same_end(whole: Path, broken: Path) -> None:
+    expected, found = newest_checkpoint(whole), newest_checkpoint(broken)
+    assert expected.keys() == found.keys()
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    assert RunFolder(broken).read_metrics() == RunFolder(whole).read_metrics()
+    pictures = [sorted(x.name for x in (p / "samples").iterdir()) for p in (whole, broken)]
+    assert pictures[0] == pictures[1]
+
+
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize("ema_momentum", [0.0, 0.9])
+def test_a_run_stopped_at_any_steps_has_the_snapshots_of_an_undisturbed_one(
+    tmp_path: Path, ema_momentum: float, capsys: pytest.CaptureFixture
+) -> None:
+    """By signals and by the time limit: within an interval, at its end, at the end of a stage."""
+    options: dict[str, Any] = {"ema_momentum": ema_momentum, "schedule": "bottom_up"}
+    config = tiny(steps=14, snapshot_steps=3, keep_checkpoints=20, **options)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    loop.train(config, *sources(), whole)
+    assert [line["step"] for line in RunFolder(whole).read_metrics()] == [3, 6, 7, 10, 13, 14]
+    stops: dict[int, Any] = {
+        1: signal.SIGTERM,
+        2: signal.SIGINT,
+        3: signal.SIGUSR1,
+        5: "time",
+        7: signal.SIGTERM,
+        9: "time",
+        12: signal.SIGINT,
+        13: "time",
+    }
+    now = [0.0]
+
+    class Stopping(callbacks.TotalSteps):
+        def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+            super().on_train_batch_end(batch, logs)
+            if self.taken == step and how == "time":
+                now[0] += 61.0
+            elif self.taken == step:
+                os.kill(os.getpid(), how)
+                time.sleep(0.3)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks, "TotalSteps", Stopping)
+        patch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        for step, how in stops.items():
+            limited = replace(config, train=replace(config.train, minutes=1.0))
+            if how == "time":
+                loop.train(limited, *sources(), broken)
+                assert f"The time is over at step {step}, saved: " in capsys.readouterr().out
+            else:
+                with pytest.raises(
+                    Interrupted, match=f"{how.name} at step {step}, .*-{step}$"
+                ) as e:
+                    loop.train(limited, *sources(), broken)
+                assert e.value.signal == how
+            assert newest_checkpoint(broken)["step" + VALUE] == step
+    loop.train(config, *sources(), broken)
+    assert_same_end(whole, broken)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_signal_in_the_last_step_is_no_interruption(tmp_path: Path) -> None:
+    class Stopping(callbacks.TotalSteps):
+        def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+            super().on_train_batch_end(batch, logs)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.3)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks, "TotalSteps", Stopping)
+        assert loop.train(tiny(steps=1, levels=(16,)), *sources(), tmp_path / "run")["step"] == 1
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_weights_that_are_not_finite_are_not_saved_at_an_interruption(tmp_path: Path) -> None:
+    class Breaking(callbacks.TotalSteps):
+        def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+            super().on_train_batch_end(batch, logs)
+            self.model.sub_generators[0].refine.decoder.conv17.bias.assign([np.inf] * 3)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.3)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks, "TotalSteps", Breaking)
+        with pytest.raises(NonFiniteLossError, match="level_0's sub-generator"):
+            loop.train(tiny(steps=6, levels=(16,)), *sources(), tmp_path / "run")
+    assert not checkpoints_in(tmp_path / "run/checkpoints")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_the_program_saves_at_a_signal_and_ends_with_its_status(
+    tmp_path: Path, folder: Path, number: signal.Signals
+) -> None:
+    run = tmp_path / "run"
+    with program(*flags(run, folder, steps=200_000), "--config.train.snapshot_steps=100000") as p:
+        assert p.stdout is not None
+        while "step=5" not in (line := p.stdout.readline()):  # Bars are lines in text mode.
+            assert line
+        p.send_signal(number)
+        output, _ = p.communicate(timeout=120)
+    assert p.returncode == 128 + number, output
+    (checkpoint,) = checkpoints_in(run / "checkpoints")
+    assert f"{number.name} at step {checkpoint.step:,}, saved: {checkpoint}; the same" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.usefixtures("eagerly")
