@@ -25,6 +25,8 @@ FLOORS = (
         "pgi.training.reading",
         "pgi.training.metrics_file",
         "pgi.training.interruption",
+        "pgi.training.lock",
+        "pgi.training.description",
     ),
     ("pgi.models",),
     ("pgi.deepfillv2", "pgi.training.summary", "pgi.training.pipeline", "pgi.training.run_folder"),

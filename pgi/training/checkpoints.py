@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from pgi.arrays import FloatArray
-from pgi.atomic import sync, writing
+from pgi.atomic import sync, write_atomically, writing
 from pgi.config import TrainConfig
 from pgi.errors import RunFolderError, WriteError
 from pgi.models import PyramidGenerator
@@ -172,9 +172,9 @@ class Checkpoints:
         # The one just written is kept even if a best one of a later, forgotten step is there.
         others = [x for x in checkpoints_in(folder) if x != written]
         kept = others if keep is None else others[: keep - 1]
-        names = [x.name for x in (*kept[::-1], written)]
-        with writing(folder / "checkpoint", tf.errors.OpError):
-            tf.compat.v1.train.update_checkpoint_state(str(folder), written.name, names)
+        note = [f'model_checkpoint_path: "{written.name}"']
+        note += [f'all_model_checkpoint_paths: "{x.name}"' for x in (*kept[::-1], written)]
+        write_atomically(folder / "checkpoint", ("\n".join(note) + "\n").encode())
         for old in others[len(kept) :]:
             old.delete()
 

@@ -58,7 +58,8 @@ def train(
     Raises:
         RuleError: a batch, or the validation images, cannot be split evenly over the replicas, or
             the initial weights do not fit.
-        RunFolderError: the folder belongs to another run, or its checkpoints are lost or damaged.
+        RunFolderError: the folder belongs to another run or is in use, or its checkpoints are lost
+            or damaged.
         Interrupted: SIGINT, SIGTERM or SIGUSR1 came, and the step that it came in is saved. Only
             the main thread of a program notices these signals; a second one ends the process.
         WriteError: the disk is full or read-only; the last checkpoint is kept.
@@ -71,12 +72,33 @@ def train(
     if config.train.initial_weights and not checkpoints_in(run.checkpoints):
         print(initial_weights.load(model, config.train.initial_weights))
     sources = {"train": train_source, "validation": validation_source}
-    run.begin(config, {x: [len(s), s.identity()] for x, s in sources.items()}, licence)
-    newest = run.checkpoint_to_continue()
+    images = {x: [len(s), s.identity()] for x, s in sources.items()}
+    with run.locked():
+        newest = run.checkpoint_to_continue()
+        if newest and (newest.step or 0) >= config.train.steps:
+            run.refuse_other(config, images)
+            print(f"All {config.train.steps:,} steps are done")
+        else:
+            run.begin(config, images, licence)
+            _continue(config, train_source, validation_source, strategy, model, run, newest)
+        run.forget_divergence()
+        return (run.read_metrics() or [{}])[-1]
+
+
+def _continue(
+    config: ExperimentConfig,
+    train_source: ImageSource,
+    validation_source: ImageSource,
+    strategy: tf.distribute.Strategy,
+    model: PyramidGenerator,
+    run: RunFolder,
+    newest: Checkpoint | None,
+) -> None:
+    """Trains from the newest checkpoint, if there is one, until the end, a signal or the limit."""
     if newest:
         checkpoints.restore(checkpoints.networks(model), newest)
+        print(f"Continues at step {model.step:,}")
     run.forget_after(model.step)
-
     end = time.monotonic() + 60 * (config.train.minutes or math.inf)
     with Interruption() as interruption:
 
@@ -88,8 +110,6 @@ def train(
         )
     if model.step < config.train.steps:
         _report_stop(run, model.step, interruption.signal)
-    run.forget_divergence()
-    return (run.read_metrics() or [{}])[-1]
 
 
 def _train_stages(

@@ -1,6 +1,6 @@
 """The folder of a training run, and its checkpoints.
 
-    config.json      config, images, git commit, package versions
+    config.json      format, config, images, git commit, package versions
     checkpoints/     the latest checkpoints, found by their files; damaged ones in damaged/
     milestones/      checkpoints that are never deleted
     best/            the checkpoint with the lowest hole L1 in validation
@@ -14,11 +14,12 @@ JSON files and pictures are written atomically, so that no reader sees half a fi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,21 +27,9 @@ from typing import Any
 from absl import logging
 
 from pgi.atomic import write_atomically
-from pgi.config import ExperimentConfig, differences, from_dict, to_dict
+from pgi.config import ExperimentConfig
 from pgi.errors import RunFolderError
-from pgi.provenance import provenance
-from pgi.training import metrics_file
-
-# Fields of `train` that a continued run may change: a step computes the same, up to rounding.
-_FREE_TO_CHANGE = (
-    "steps",
-    "minutes",
-    "snapshot_steps",
-    "keep_checkpoints",
-    "milestone_steps",
-    "milestone_hours",
-    "attention_megabytes",
-)
+from pgi.training import description, lock, metrics_file
 
 # In addition to the milestones'.
 _KEPT_PICTURES = 50
@@ -189,69 +178,57 @@ class RunFolder:
 
         Args:
             config: of the run.
-            images: identifies the training and validation images and their order, in plain
-                values; a run is continued with the same images only.
+            images: number and identity of the images of each part, `{"train": [7, "files a1"]}`; a
+                run is continued with the same images only, wherever they are stored.
             licence: of the images, for the model card.
 
         Raises:
             RunFolderError: the folder holds a run with another config or other images, or files
                 of another kind.
         """
-        images = dict(images or {})
-        if self._config.exists():
-            self._refuse_other(config, images)
-        elif self.path.exists() and not self.path.is_dir():
-            raise RunFolderError(f"{self.path} is not a folder")
-        # A run that was killed while config.json was written leaves the temporary file.
-        elif self.path.exists() and {p.name for p in self.path.iterdir()} - {".config.json.part"}:
-            raise RunFolderError(f"{self.path} holds other files and no run (no config.json)")
-        self.path.mkdir(parents=True, exist_ok=True)
-        description = {
-            "config": to_dict(config),
-            "images": images,
-            "licence_of_images": licence,
-            **provenance(),
-        }
-        write_atomically(self._config, json.dumps(description, indent=2).encode() + b"\n")
+        self._make()
+        self.refuse_other(config, images or {})
+        description.write(self._config, config, images or {}, licence)
         self.samples.mkdir(exist_ok=True)
         self.milestones.mkdir(exist_ok=True)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the folder and keeps other trainings out of it; readers are not blocked.
+
+        Raises:
+            RunFolderError: another training uses the folder, or it holds files of another kind.
+        """
+        self._make()
+        with lock.locked(self.path):
+            yield
+
+    def refuse_other(self, config: ExperimentConfig, images: Mapping[str, Any]) -> None:
+        """Raises RunFolderError if the folder holds a run of another config or other images."""
+        if self._config.exists():
+            description.refuse_other(self._config, config, images)
+
+    def _make(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise RunFolderError(f"{self.path} is not a folder")
+        # A run that was killed while config.json was written leaves the temporary file.
+        own = {".config.json.part", lock.FILE}
+        found = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
+        if found - own and not self._config.exists():
+            raise RunFolderError(f"{self.path} holds other files and no run (no config.json)")
+        self.path.mkdir(parents=True, exist_ok=True)
 
     def read_config(self) -> ExperimentConfig:
         """The config of the run's last `begin`.
 
         Raises:
-            RunFolderError: config.json is missing or invalid.
+            RunFolderError: config.json is missing, invalid, or of a later version.
         """
-        description = self.read_description()
-        try:
-            config: ExperimentConfig = from_dict(_upgraded(description["config"]))
-            return config
-        except Exception as error:  # The file may hold anything.
-            raise RunFolderError(f"{self.path} is not a run folder: {error}") from error
+        return description.read_config(self._config)
 
     def read_description(self) -> dict[str, Any]:
         """The contents of config.json, with the errors of `read_config`."""
-        try:
-            description: dict[str, Any] = json.loads(self._config.read_bytes())
-            return description
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunFolderError(f"{self.path} is not a run folder: {error}") from error
-
-    def _refuse_other(self, config: ExperimentConfig, images: dict[str, Any]) -> None:
-        theirs, ours = to_dict(self.read_config()), to_dict(config)
-        theirs["images"] = self.read_description().get("images", images)
-        ours["images"] = images
-        for key in _FREE_TO_CHANGE:
-            if key != "steps" or not _follows_steps(config):
-                del theirs["train"][key], ours["train"][key]
-        different = differences(theirs, ours)
-        if different:
-            raise RunFolderError(
-                f"{self.path} holds another run (its values first):\n  "
-                + "\n  ".join(different)
-                + "\nUse the run's values to continue it, or choose another folder: --workdir=... "
-                "(make train ARGS=--workdir=...)"
-            )
+        return description.read(self._config)
 
     def record_divergence(self, step: int, reason: str) -> None:
         """Records that the training diverged, after which step and why."""
@@ -371,26 +348,3 @@ class RunFolder:
         """Steps and their sample pictures, in ascending order."""
         pictures = (p for p in self.samples.glob("step_*") if p.suffix in (".png", ".jpg"))
         return sorted((int(path.stem.partition("_")[2]), path) for path in pictures)
-
-
-def _upgraded(config: dict[str, Any]) -> dict[str, Any]:
-    """A config of this or an earlier version, with this version's fields."""
-    loss, train = dict(config.get("loss", {})), dict(config.get("train", {}))
-    if "adversarial_warmup_steps" in loss:
-        share = loss.pop("adversarial_warmup_steps") / train["steps"]
-        loss["adversarial_warmup"] = min(share, 1.0)
-    train.setdefault("epsilon", 1e-7)  # Keras's default.
-    # In that version the average replaced the weights; it was not kept separately.
-    if train.pop("ema_overwrite_frequency", None) is not None:
-        train["ema_momentum"] = 0.0
-    return {**config, "loss": loss, "train": train}
-
-
-def _follows_steps(config: ExperimentConfig) -> bool:
-    """Whether what a step computes depends on the total number of steps."""
-    train = config.train
-    return (
-        train.schedule != "joint"
-        or train.learning_rate_schedule != "constant"
-        or config.loss.adversarial_warmup > 0
-    )

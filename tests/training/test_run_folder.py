@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import platform
+import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -14,8 +19,9 @@ import tensorflow as tf
 
 from pgi import atomic
 from pgi.atomic import write_atomically
-from pgi.config import ExperimentConfig, LossConfig, TrainConfig, differences, to_dict
+from pgi.config import DataConfig, ExperimentConfig, LossConfig, TrainConfig, differences, to_dict
 from pgi.errors import RunFolderError
+from pgi.training import description, lock
 from pgi.training.run_folder import RunFolder
 
 CONFIG = ExperimentConfig(name="a")
@@ -53,11 +59,11 @@ def test_a_new_folder_is_made_and_described(tmp_path):
     run.begin(CONFIG)
     assert run.samples.is_dir()
     assert run.read_config() == CONFIG
-    description = json.loads((run.path / "config.json").read_bytes())
-    assert differences(description["config"], to_dict(CONFIG)) == []
-    assert description["versions"]["python"] == platform.python_version()
-    assert description["versions"]["tensorflow"] == tf.__version__
-    assert description["versions"]["numpy"] == np.__version__
+    found = json.loads((run.path / "config.json").read_bytes())
+    assert differences(found["config"], to_dict(CONFIG)) == []
+    assert found["versions"]["python"] == platform.python_version()
+    assert found["versions"]["tensorflow"] == tf.__version__
+    assert found["versions"]["numpy"] == np.__version__
 
 
 def test_an_empty_folder_is_as_good_as_a_new_one(tmp_path):
@@ -309,11 +315,12 @@ def test_of_the_pictures_the_newest_50_and_the_milestones_are_kept(tmp_path):
 def test_a_run_of_an_earlier_version_is_read(tmp_path):
     run = RunFolder(tmp_path)
     run.begin(CONFIG)
-    description = json.loads((tmp_path / "config.json").read_text())
-    loss, train = description["config"]["loss"], description["config"]["train"]
+    old = json.loads((tmp_path / "config.json").read_text())
+    del old["format"]
+    loss, train = old["config"]["loss"], old["config"]["train"]
     loss["adversarial_warmup_steps"] = loss.pop("adversarial_warmup") + 250_000
     train |= {"ema_momentum": 0.95, "ema_overwrite_frequency": 50}
-    (tmp_path / "config.json").write_text(json.dumps(description))
+    (tmp_path / "config.json").write_text(json.dumps(old))
     found = run.read_config()
     assert found.loss.adversarial_warmup == 0.25 and found.train.ema_momentum == 0.0
     assert found.model == CONFIG.model
@@ -395,15 +402,128 @@ def test_a_run_is_continued_whether_or_not_its_images_licence_was_recorded(tmp_p
         assert RunFolder(tmp_path).read_description()["licence_of_images"] == licence
 
 
-def test_other_images_are_refused_with_the_difference(tmp_path):
+IMAGES = {"train": [7, "files a1"], "validation": [2, "files b2"]}
+
+
+def test_a_run_without_a_note_of_its_images_is_compared_by_its_datasets_text(tmp_path):
     RunFolder(tmp_path).begin(CONFIG)  # As a folder was begun before there was a note of images.
-    images = {"train": [7, "files a1"], "validation": [2, "files b2"]}
-    description = json.loads((tmp_path / "config.json").read_text())
-    del description["images"]
-    (tmp_path / "config.json").write_text(json.dumps(description))
-    RunFolder(tmp_path).begin(CONFIG, images)
-    RunFolder(tmp_path).begin(CONFIG, images)
+    content = json.loads((tmp_path / "config.json").read_text())
+    del content["images"]
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    other = dataclasses.replace(CONFIG, data=DataConfig(dataset="folder:/b"))
+    with pytest.raises(RunFolderError, match=r"data\.dataset: 'samples', not 'folder:/b'"):
+        RunFolder(tmp_path).begin(other, IMAGES)
+    RunFolder(tmp_path).begin(CONFIG, IMAGES)
+    RunFolder(tmp_path).begin(other, IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("train", "line"),
+    [
+        ([1008, "files c3"], "train images: 7, not 1,008"),
+        ([7, "files c3"], "train images: 7 too, but other file names or another order"),
+        ([7, "cats:1.0.0 train"], "train images: 7 too, but other file names or another order"),
+    ],
+)
+def test_other_images_are_refused_in_words(tmp_path, train, line):
+    RunFolder(tmp_path).begin(CONFIG, IMAGES)
+    RunFolder(tmp_path).begin(CONFIG, IMAGES)
     with pytest.raises(RunFolderError) as error:
-        RunFolder(tmp_path).begin(CONFIG, {**images, "train": [8, "files c3"]})
-    assert "images.train: [7, 'files a1'], not [8, 'files c3']" in str(error.value)
+        RunFolder(tmp_path).begin(CONFIG, {**IMAGES, "train": train})
+    assert line in [x.strip() for x in str(error.value).splitlines()]
     assert "validation" not in str(error.value)
+
+
+def test_another_version_of_a_prepared_dataset_is_named(tmp_path):
+    RunFolder(tmp_path).begin(CONFIG, {"train": [7, "cats:1.0.0 train"]})
+    with pytest.raises(RunFolderError, match=r"cats:1\.0\.0 train, not cats:1\.1\.0 train"):
+        RunFolder(tmp_path).begin(CONFIG, {"train": [7, "cats:1.1.0 train"]})
+
+
+def test_the_same_images_at_another_path_are_the_same_run(tmp_path, capsys):
+    RunFolder(tmp_path).begin(CONFIG, IMAGES)
+    assert not capsys.readouterr().out
+    moved = dataclasses.replace(CONFIG, data=DataConfig(dataset="folder:/elsewhere/photos/"))
+    RunFolder(tmp_path).begin(moved, IMAGES)
+    assert "folder:/elsewhere/photos/, before samples" in capsys.readouterr().out
+    assert RunFolder(tmp_path).read_config() == moved
+    cropped = dataclasses.replace(moved, data=dataclasses.replace(moved.data, crop="resize"))
+    with pytest.raises(RunFolderError, match=r"data\.crop: ") as error:
+        RunFolder(tmp_path).begin(cropped, IMAGES)
+    assert "dataset" not in str(error.value)
+
+
+# Formats. Every format that there was has a folder in tests/training/run_folders.
+
+
+def test_the_present_format_is_written(tmp_path):
+    RunFolder(tmp_path).begin(CONFIG)
+    assert RunFolder(tmp_path).read_description()["format"] == description.FORMAT
+
+
+@pytest.mark.parametrize("number", [description.FORMAT + 1, 99, 1.5])
+def test_a_later_format_is_refused_by_its_number_and_left_as_it_is(tmp_path, number):
+    RunFolder(tmp_path).begin(CONFIG)
+    content = json.loads((tmp_path / "config.json").read_text()) | {"format": number}
+    content["config"]["hologram"] = True
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    before = contents(tmp_path)
+    run = RunFolder(tmp_path)
+    for function in (run.read_config, run.read_description, lambda: run.begin(CONFIG)):
+        with pytest.raises(RunFolderError, match=f"later version of pgi: it has format {number}"):
+            function()
+    assert contents(tmp_path) == before
+
+
+# Locking
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from pgi.training.run_folder import RunFolder
+with RunFolder(sys.argv[1]).locked():
+    print("locked", flush=True)
+    time.sleep(100)
+"""
+
+
+def test_a_folder_in_use_is_refused_with_its_process_and_free_after_a_kill(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", HOLDER, str(run.path)]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
+        message = f"{run.path} is in use by another training, process {holder.pid} on "
+        with pytest.raises(RunFolderError, match=message), run.locked():
+            pass
+        run.begin(CONFIG)  # What is no training is not blocked.
+        assert run.read_config() == CONFIG
+        holder.kill()
+    message = rf"in use .* process {os.getpid()} on"
+    with run.locked(), pytest.raises(RunFolderError, match=message), RunFolder(run.path).locked():
+        pass
+    with run.locked():
+        pass
+
+
+def test_a_copied_folder_is_not_in_use(tmp_path):
+    with RunFolder(tmp_path / "run").locked():
+        shutil.copytree(tmp_path / "run", tmp_path / "copied")
+        with RunFolder(tmp_path / "copied").locked():
+            pass
+
+
+def test_where_locks_are_not_supported_a_warning_is_printed(tmp_path, monkeypatch, caplog):
+    def no_locks(*_) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", no_locks)
+    with RunFolder(tmp_path).locked():
+        assert "cannot be locked (No locks available)" in caplog.records[0].getMessage()
+
+
+def test_a_folder_of_other_files_is_not_locked(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(RunFolderError, match=r"no config\.json"), RunFolder(tmp_path).locked():
+        pass
+    assert contents(tmp_path) == {"mine.txt": b"mine"}
