@@ -136,8 +136,8 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
     (data,) = (tmp_path / "run" / "checkpoints").glob("step-2.data*")
     data.write_bytes(data.read_bytes()[:100])
-    with pytest.raises(RunFolderError, match="step-2 is damaged or does not fit"):
-        initial_weights.load(model_of((8, 16)), str(tmp_path / "run"))
+    with pytest.raises(RunFolderError, match="step-2 is damaged"):
+        initial_weights.load(model_of((8, 16)), str(data.with_suffix("")))
 
 
 def test_a_level_that_starts_from_below_begins_with_the_upsampled_result_of_the_level_below() -> (
