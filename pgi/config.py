@@ -21,13 +21,13 @@ from pgi.rules import (
     check_choice,
     check_fusion,
     check_levels,
+    check_precision,
     check_width,
 )
 
 CROPS = ("random", "resize", "random_resized")
 SCHEDULES = ("joint", "layerwise", "bottom_up")
 LEARNING_RATE_SCHEDULES = ("constant", "cosine")
-CONVOLUTION_DTYPES = ("float32", "bfloat16")
 STARTS = ("initializer", "below")
 
 
@@ -173,8 +173,16 @@ class TrainConfig:
             the upsampled lower result. Ignored by "joint".
         ema_momentum: of the moving average of the sub-generators' weights, which is kept beside
             them and used for validation, pictures, inference and exports; 0 for none.
-        convolution_dtype: "float32", or "bfloat16": sub-generators' convolutions take and return
-            bfloat16 in training; weights and everything else stay float32.
+        precision: "float32", "mixed_bfloat16", or "mixed_float16" (GPUs only; with loss scaling):
+            Keras's name of the dtype policy of all convolutions but the last of each network.
+            Weights, optimisers, attention, spectral norms and losses stay float32.
+        convolution_dtype: "float32", or "bfloat16", for CPUs: sub-generators' convolutions alone
+            take and return bfloat16 in training. Not under another precision than "float32".
+        jit_compile: whether XLA compiles the steps; one replica only.
+        accumulation_steps: number of parts of a batch whose gradients are computed one after
+            another and summed: the same update from less memory.
+        recompute: whether the gradient computes the sub-generators' activations again, part by
+            part, instead of keeping them: less memory, more time.
         attention_megabytes: bound on the part of contextual attention's score matrix in memory, per
             image. A larger matrix is computed in tiles, and again for the gradient, which takes
             less memory and more time.
@@ -203,7 +211,11 @@ class TrainConfig:
     stage_batch_multiples: tuple[int, ...] = ()
     level_start: str = "initializer"
     ema_momentum: float = 0.0
+    precision: str = "float32"
     convolution_dtype: str = "float32"
+    jit_compile: bool = False
+    accumulation_steps: int = 1
+    recompute: bool = False
     attention_megabytes: int = 1024
     initial_weights: str = ""
     snapshot_steps: int = 1000
@@ -214,20 +226,23 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         sizes = ("batch_size", "learning_rate", "epsilon", "attention_megabytes")
-        counts = ("steps", "snapshot_steps", "keep_checkpoints")
+        counts = ("accumulation_steps", "steps", "snapshot_steps", "keep_checkpoints")
         _check_each(self, sizes + counts, "positive", lambda x: x > 0)
         optional = ("warmup_steps", "clip_norm", "minutes", "milestone_steps", "milestone_hours")
         _check_each(self, optional, "at least 0", lambda x: x >= 0)
         _check_each(self, ("beta_1", "beta_2", "ema_momentum"), "in [0, 1)", lambda x: 0 <= x < 1)
         of_stages = ("stage_shares", "stage_batch_multiples")
         _check_each(self, of_stages, "all positive", lambda x: all(value > 0 for value in x))
+        parts = self.accumulation_steps
+        fits = self.batch_size % parts == 0
+        check("batch_size", f"a multiple of accumulation_steps={parts}", fits, self.batch_size)
         check("seed", "in [0, 2**31 - 1)", 0 <= self.seed < 2**31 - 1, self.seed)
         named = self.initial_weights not in ("deepfillv2:", "deepfillv2_rgb:")
         check("initial_weights", "followed by a path", named, self.initial_weights)
         check_choice("schedule", SCHEDULES, self.schedule)
         check_choice("learning_rate_schedule", LEARNING_RATE_SCHEDULES, self.learning_rate_schedule)
         check_choice("level_start", STARTS, self.level_start)
-        check_choice("convolution_dtype", CONVOLUTION_DTYPES, self.convolution_dtype)
+        check_precision(self.precision, self.convolution_dtype)
 
 
 @dataclass

@@ -22,6 +22,8 @@ FUSIONS = (
 DILATIONS = ("adaptive", "standard")
 INITIALIZERS = ("glorot_uniform", "gated_he")
 PLACEMENTS = ("random", "center")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+CONVOLUTION_DTYPES = ("float32", "bfloat16")
 
 
 def check(name: str, rule: str, holds: bool, value: Any) -> None:
@@ -33,6 +35,14 @@ def check(name: str, rule: str, holds: bool, value: Any) -> None:
 def check_choice(name: str, choices: Sequence[str], value: str) -> None:
     """Raises a RuleError unless the value is one of the choices."""
     check(name, f"one of {', '.join(choices)}", value in choices, value)
+
+
+def check_precision(precision: str, convolution_dtype: str) -> None:
+    """Raises a RuleError unless networks can be computed in these types."""
+    check_choice("precision", PRECISIONS, precision)
+    check_choice("convolution_dtype", CONVOLUTION_DTYPES, convolution_dtype)
+    alone = "float32" in (precision, convolution_dtype)
+    check("convolution_dtype", f'"float32" under precision "{precision}"', alone, convolution_dtype)
 
 
 def check_levels(levels: Sequence[int]) -> None:

@@ -21,8 +21,12 @@ class SpectralNormConv2D(keras.layers.Conv2D):
     the discriminator's own update, stores the new `u`. As in DeepFillv2 and in Spectral
     Normalization for Generative Adversarial Networks, Miyato et al., ICLR 2018.
 
-    Input `[B, H, W, C]`; arguments and output as of `keras.layers.Conv2D`.
+    Input `[B, H, W, C]`; arguments and output as of `keras.layers.Conv2D`. Kernel, `u` and sigma
+    are float32 under any precision policy; `W / sigma(W)` is rounded for the convolution.
     """
+
+    def add_weight(self, name: str, **kwargs: Any) -> tf.Variable:
+        return super().add_weight(name, experimental_autocast=name == "bias", **kwargs)
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
@@ -32,8 +36,6 @@ class SpectralNormConv2D(keras.layers.Conv2D):
             shape=[1, self.filters],
             initializer=keras.initializers.RandomNormal(stddev=1.0),
             trainable=False,
-            dtype=tf.float32,
-            experimental_autocast=False,
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
@@ -41,17 +43,23 @@ class SpectralNormConv2D(keras.layers.Conv2D):
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         outputs = super().call(inputs)
         if training:
-            self.u.assign(self._power_iteration(self.kernel)[0])
+            self.advance()
         return outputs
 
-    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        kernel = tf.convert_to_tensor(kernel)  # In the policy's type, unlike the variable.
-        _, sigma = self._power_iteration(kernel)
-        return super().convolution_op(inputs, kernel / tf.cast(sigma, kernel.dtype))
+    def advance(self) -> None:
+        """Stores the `u` of one power iteration, as a call with `training=True` does."""
+        self.u.assign(self._power_iteration()[0])
 
-    def _power_iteration(self, kernel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """One iteration from the stored u: the new u `[1, out]` and sigma, in float32."""
-        matrix = tf.reshape(tf.cast(kernel, tf.float32), [-1, self.filters])
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        _, sigma = self._power_iteration()
+        # On a map one pixel wide, oneDNN's gradient of a bfloat16 kernel at stride 2 is garbage.
+        dtype = tf.float32 if inputs.shape[2] == 1 else inputs.dtype
+        arguments = (tf.cast(x, dtype) for x in (inputs, kernel / sigma))
+        return tf.cast(super().convolution_op(*arguments), inputs.dtype)
+
+    def _power_iteration(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """One iteration from the stored u: the new u `[1, out]` and sigma."""
+        matrix = tf.reshape(self.kernel, [-1, self.filters])
         v = tf.math.l2_normalize(tf.matmul(self.u, matrix, transpose_b=True))
         image = tf.matmul(v, matrix)
         u = tf.math.l2_normalize(image)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tensorflow import keras
@@ -14,6 +14,32 @@ from pgi.rules import INITIALIZERS, check, check_choice, check_width
 
 # DeepFillv2 numbers its dilated layers from here: conv7_atrous, xconv7_atrous.
 _FIRST_DILATED = 7
+
+
+class Computation(NamedTuple):
+    """How networks are computed. Neither their weights nor, up to rounding, their results change.
+
+    Attributes:
+        precision: Keras's name of the dtype policy of all convolutions but the last of a network:
+            "float32", "mixed_bfloat16" or "mixed_float16". Weights, resulting images, scores and
+            attention are float32 under each.
+        convolution_dtype: of the gated convolutions alone, see `GatedConv2D`.
+        attention_max_bytes: `max_bytes` of `contextual_attention`.
+        recompute: whether the gradient computes each of a network's parts again, instead of keeping
+            all activations from the forward pass: less memory, more time.
+    """
+
+    precision: str = "float32"
+    convolution_dtype: str = "float32"
+    attention_max_bytes: int | None = None
+    recompute: bool = False
+
+    def part(self, function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
+        """A part of a network, `function` of one tensor, as `recompute` wants it."""
+        return tf.recompute_grad(function) if self.recompute else function
+
+
+PLAIN = Computation()
 
 
 def check_arguments(width: int, dilation_rates: Sequence[int]) -> None:
@@ -39,14 +65,15 @@ def initializer(kind: str, gated: bool) -> keras.initializers.Initializer:
     return keras.initializers.VarianceScaling(scale, "fan_in", "untruncated_normal")
 
 
-def gated_layers(kernel_initializer: str, convolution_dtype: str) -> Any:
-    """`GatedConv2D` with the initialiser and dtype of one network, as a function of the rest."""
+def gated_layers(kernel_initializer: str, computation: Computation) -> Any:
+    """`GatedConv2D` with the initialiser and dtypes of one network, as a function of the rest."""
 
     def layer(filters: int, **kwargs: Any) -> GatedConv2D:
         return GatedConv2D(
             filters,
             kernel_initializer=initializer(kernel_initializer, gated=True),
-            convolution_dtype=convolution_dtype,
+            convolution_dtype=computation.convolution_dtype,
+            dtype=computation.precision,
             **kwargs,
         )
 
@@ -64,12 +91,12 @@ def dilated_stack(gated: Any, filters: int, rates: Sequence[int], prefix: str) -
 class Decoder(keras.layers.Layer):
     """Decoder of either network: its last seven layers, from quarter-size features to an image.
 
-    Input `[B, H, W, C]` features, output `[B, 4H, 4W, 3]` in (-1, 1).
+    Input `[B, H, W, C]` features, output `[B, 4H, 4W, 3]` float32 in (-1, 1).
 
     Args:
         width: the sub-generator's width.
         kernel_initializer: see `initializer`.
-        convolution_dtype: see `GatedConv2D`.
+        computation: how it is computed.
         prefix: "conv" or "allconv", as in DeepFillv2.
     """
 
@@ -77,12 +104,13 @@ class Decoder(keras.layers.Layer):
         self,
         width: int,
         kernel_initializer: str,
-        convolution_dtype: str,
+        computation: Computation,
         prefix: str,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        gated = gated_layers(kernel_initializer, convolution_dtype)
+        # The layers cast their inputs themselves.
+        super().__init__(autocast=False, **kwargs)
+        gated = gated_layers(kernel_initializer, computation)
         self.conv11 = gated(4 * width, name=f"{prefix}11")
         self.conv12 = gated(4 * width, name=f"{prefix}12")
         self.conv13 = gated(2 * width, name=f"{prefix}13_upsample")
@@ -95,6 +123,7 @@ class Decoder(keras.layers.Layer):
             padding="same",
             activation="tanh",
             kernel_initializer=initializer(kernel_initializer, gated=False),
+            dtype="float32",
             name=f"{prefix}17",
         )
 

@@ -8,7 +8,16 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
-from pgi.models.blocks import Decoder, check_arguments, dilated_stack, gated_layers, reach, run
+from pgi.models.blocks import (
+    PLAIN,
+    Computation,
+    Decoder,
+    check_arguments,
+    dilated_stack,
+    gated_layers,
+    reach,
+    run,
+)
 
 
 class CoarseNetwork(keras.layers.Layer):
@@ -24,7 +33,7 @@ class CoarseNetwork(keras.layers.Layer):
         width: filters of the first gated convolution, a multiple of 4.
         dilation_rates: one dilated convolution for each.
         kernel_initializer: "glorot_uniform" or "gated_he".
-        convolution_dtype: of the gated convolutions, see `GatedConv2D`.
+        computation: how it is computed.
     """
 
     def __init__(
@@ -32,12 +41,13 @@ class CoarseNetwork(keras.layers.Layer):
         width: int = 48,
         dilation_rates: Sequence[int] = (2, 4, 8, 16),
         kernel_initializer: str = "glorot_uniform",
-        convolution_dtype: str = "float32",
+        computation: Computation = PLAIN,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_arguments(width, dilation_rates)
-        gated = gated_layers(kernel_initializer, convolution_dtype)
+        self.computation = computation
+        gated = gated_layers(kernel_initializer, computation)
         self.encoder = [
             gated(width, kernel_size=5, name="conv1"),
             gated(2 * width, strides=2, name="conv2_downsample"),
@@ -47,7 +57,7 @@ class CoarseNetwork(keras.layers.Layer):
             gated(4 * width, name="conv6"),
         ]
         self.dilated = dilated_stack(gated, 4 * width, dilation_rates, "conv")
-        self.decoder = Decoder(width, kernel_initializer, convolution_dtype, "conv")
+        self.decoder = Decoder(width, kernel_initializer, computation, "conv")
 
     @property
     def reach(self) -> int:
@@ -59,7 +69,8 @@ class CoarseNetwork(keras.layers.Layer):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         mask = tf.cast(mask, masked_image.dtype)
         x = tf.concat([masked_image, tf.ones_like(mask), mask], axis=-1)
-        features = run(self.dilated, run(self.encoder, x))
+        layers = [*self.encoder, *self.dilated]
+        features = self.computation.part(lambda x: run(layers, x))(x)
         if lower_features is not None:
             features += lower_features
-        return self.decoder(features), features
+        return self.computation.part(self.decoder)(features), features

@@ -21,7 +21,8 @@ def update(
 
     Args:
         name: what the logs call the optimiser.
-        optimizer: built for the networks' variables.
+        optimizer: built for the networks' variables. A `LossScaleOptimizer` expects gradients of
+            the scaled loss, and skips the update if they are not finite.
         networks: name of each network -> its trainable variables.
         gradients: name of each network -> one gradient for each of these, of this replica.
         clip_norm: bound on the global norm of all gradients together; 0 for none. None for none
@@ -30,13 +31,18 @@ def update(
     Returns:
         Scalars, the same on every replica. For each NETWORK: `NETWORK/gradient_norm`, before
         clipping, and `NETWORK/update_ratio`, the norm of the update over the norm of the weights.
-        For all: `name/gradient_norm` and `name/clipped`, 1 if the gradients were scaled down and
-        else 0.
+        For all: `name/gradient_norm`, `name/clipped`, 1 if the gradients were scaled down and
+        else 0, and `name/skipped`, 1 if the update was skipped and else 0. The norms of a skipped
+        update are 0.
     """
     variables = all_variables(networks)
     flat = [g for network in networks for g in gradients[network]]
+    scaled = _scales(optimizer)
+    summing = optimizer.inner_optimizer if scaled else optimizer
     # Summed first: a clipped sum is not the sum of clipped parts.
-    flat = [g for g, _ in optimizer.aggregate_gradients(zip(flat, variables))]
+    flat = [g for g, _ in summing.aggregate_gradients(zip(flat, variables))]
+    if scaled:
+        flat = optimizer.get_unscaled_gradients(flat)
     norms = _norms(networks, flat)
     norm = tf.norm(tf.stack(list(norms.values())))
     if clip_norm:
@@ -54,7 +60,27 @@ def update(
     if clip_norm is not None:
         clipped = tf.cast(norm > clip_norm, tf.float32) if clip_norm else tf.zeros([])
         logs[f"{name}/clipped"] = clipped
+    # In every precision, so that a run can change it between two snapshots.
+    logs[f"{name}/skipped"] = tf.zeros([])
+    if scaled:
+        finite = tf.math.is_finite(norm)
+        logs = {key: tf.where(finite, value, 0.0) for key, value in logs.items()}
+        logs[f"{name}/skipped"] = 1.0 - tf.cast(finite, tf.float32)
     return logs
+
+
+def with_loss_scale(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """The optimiser with dynamic loss scaling, for float16; its checkpoint holds the scale too."""
+    return keras.mixed_precision.LossScaleOptimizer(optimizer)
+
+
+def scaled_loss(optimizer: keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Tensor:
+    """The loss whose gradients `update` takes for this optimiser."""
+    return optimizer.get_scaled_loss(loss) if _scales(optimizer) else loss
+
+
+def _scales(optimizer: keras.optimizers.Optimizer) -> bool:
+    return isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer)
 
 
 def all_variables(networks: Networks) -> list[tf.Variable]:

@@ -22,7 +22,8 @@ coarse result (equation 3), and the refine network starts from the sum.
 Training. Each level has a discriminator of its own. The levels' losses are weighted and summed
 (equation 8) and all levels are trained together, so gradients flow from the upper levels into the
 lower ones. A step runs the generators once: their results, held constant, train the discriminators
-first; then the updated discriminators judge the same results to train the generators.
+first; then the updated discriminators judge the same results to train the generators. A batch that
+is computed in parts takes two runs, because the results of all parts do not fit into memory.
 
 Conventions, here and in the modules below:
     images      `[B, H, W, 3]` float32, RGB in [-1, 1]
@@ -45,10 +46,19 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
+from pgi.models.accumulation import Gradients, accumulate
+from pgi.models.blocks import Computation
 from pgi.models.discriminator import Discriminator
 from pgi.models.named_means import NamedMeans
 from pgi.models.objective import Logs, Objective, validation_terms
-from pgi.models.optimization import Networks, all_variables, update, update_averages
+from pgi.models.optimization import (
+    Networks,
+    all_variables,
+    scaled_loss,
+    update,
+    update_averages,
+    with_loss_scale,
+)
 from pgi.models.sub_generator import SubGenerator, SubGeneratorOutput
 from pgi.rules import DILATIONS, check_choice, check_levels
 
@@ -94,8 +104,12 @@ class PyramidGenerator(keras.Model):
         kernel_initializer: "glorot_uniform" or "gated_he".
         discriminator_width: filters of each discriminator's first convolution; None for no
             discriminators, if the model is not trained.
+        precision: "float32", "mixed_bfloat16" or "mixed_float16", see `Computation`. `compile` adds
+            loss scaling under "mixed_float16".
         convolution_dtype: of the sub-generators' gated convolutions, see `GatedConv2D`.
         attention_max_bytes: `max_bytes` of `contextual_attention`.
+        recompute: whether gradients compute the sub-generators' activations again, see
+            `Computation`.
     """
 
     def __init__(
@@ -107,13 +121,17 @@ class PyramidGenerator(keras.Model):
         drop_coarse: bool = False,
         kernel_initializer: str = "glorot_uniform",
         discriminator_width: int | None = 64,
+        precision: str = "float32",
         convolution_dtype: str = "float32",
         attention_max_bytes: int | None = None,
+        recompute: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_levels(levels)
         self.levels = tuple(levels)
+        self.precision = precision
+        computation = Computation(precision, convolution_dtype, attention_max_bytes, recompute)
 
         def sub_generators() -> list[SubGenerator]:
             return [
@@ -123,8 +141,7 @@ class PyramidGenerator(keras.Model):
                     fusion,
                     drop_coarse=drop_coarse and level > 0,
                     kernel_initializer=kernel_initializer,
-                    convolution_dtype=convolution_dtype,
-                    attention_max_bytes=attention_max_bytes,
+                    computation=computation,
                     name=f"sub_generator_{level}",
                 )
                 for level, rates in enumerate(dilation_rates(dilation, len(levels)))
@@ -136,7 +153,7 @@ class PyramidGenerator(keras.Model):
         self.discriminators: list[Discriminator] = []
         if discriminator_width is not None:
             self.discriminators = [
-                Discriminator(discriminator_width, name=f"discriminator_{level}")
+                Discriminator(discriminator_width, precision, name=f"discriminator_{level}")
                 for level in range(len(levels))
             ]
         self.steps_taken = tf.Variable(
@@ -211,6 +228,7 @@ class PyramidGenerator(keras.Model):
         clip_norm: float = 0.0,
         ema_momentum: float = 0.0,
         preprocess: Callable[..., tuple[Pyramid, Pyramid]] | None = None,
+        accumulation_steps: int = 1,
         **kwargs: Any,
     ) -> None:
         """Configures training and builds the optimisers' slots, so that a checkpoint holds all.
@@ -226,7 +244,9 @@ class PyramidGenerator(keras.Model):
             ema_momentum: share of the moving average of the sub-generators' weights that is kept
                 in a step, in [0, 1); 0 for no average.
             preprocess: applied to each replica's batch at the start of `train_step`.
-            **kwargs: as of `keras.Model.compile`.
+            accumulation_steps: number of parts of each replica's batch that are computed one after
+                another in a step.
+            **kwargs: as of `keras.Model.compile`, such as `jit_compile`.
 
         Raises:
             ValueError: the number of weights is not that of the levels, or the model has no
@@ -241,9 +261,13 @@ class PyramidGenerator(keras.Model):
         self.clip_norm = clip_norm
         self.ema_momentum = ema_momentum
         self.preprocess = preprocess
+        self.accumulation_steps = accumulation_steps
         self.build_networks()
         if ema_momentum and not self.averaged_sub_generators:
             self.keep_averages()
+        if self.precision == "mixed_float16":
+            generator_optimizer = with_loss_scale(generator_optimizer)
+            discriminator_optimizer = with_loss_scale(discriminator_optimizer)
         generator_optimizer.build(all_variables(self._trained_generators()))
         discriminator_optimizer.build(all_variables(self._trained_discriminators()))
         self.generator_optimizer = generator_optimizer
@@ -259,33 +283,62 @@ class PyramidGenerator(keras.Model):
     # No control flow here depends on values, so AutoGraph would only slow the tracing down.
     @tf.autograph.experimental.do_not_convert
     def train_step(self, data: Any) -> Logs:
-        """One update of the discriminators and one of the generators, from one forward pass."""
+        """One update of the discriminators, then one of the generators."""
         images, masks = data if self.preprocess is None else self.preprocess(*data)
-        images, masks = images[: self.top], masks[: self.top]
-        generators = self._trained_generators()
+        batch, parts = (images[: self.top], masks[: self.top]), self.accumulation_steps
+        if parts == 1:
+            gradients, terms = self._generator_gradients(*batch, update_discriminators=True)
+        else:
+            judged = self._apply_to_discriminators(
+                *accumulate(self._discriminator_gradients, batch, parts)
+            )
+            gradients, terms = accumulate(self._generator_gradients, batch, parts)
+            terms |= judged
+        optimizer, generators = self.generator_optimizer, self._trained_generators()
+        health = update("generator", optimizer, generators, gradients, self.clip_norm)
+        self.steps_taken.assign_add(1)
+        self._update_averages()
+        # The losses first: a message about a value that is not finite names the first one.
+        return self._train_means.add_batch({**terms, **health}, tf.shape(images[0])[0])
+
+    def _generator_gradients(
+        self, images: Pyramid, masks: Pyramid, update_discriminators: bool = False
+    ) -> tuple[Gradients, Logs]:
+        """Gradients of the sub-generators' loss, and its terms.
+
+        With `update_discriminators`, the same results train the discriminators before they judge
+        them.
+        """
+        generators, judged = self._trained_generators(), {}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(all_variables(generators))
             outputs = self((images, masks), training=True)
-            with tape.stop_recording():
-                judged = self._update_discriminators(images, masks, outputs)
+            if update_discriminators:
+                with tape.stop_recording():
+                    judged = self._update_discriminators(images, masks, outputs)
             scores = {
                 n: self.discriminators[n](tf.concat([outputs[n].completed, masks[n]], axis=-1))
                 for n in self.trained_levels
             }
             loss, terms = self.objective.generator_loss(images, outputs, scores, self.steps_taken)
-        gradients = tape.gradient(loss, generators)
-        health = update(
-            "generator", self.generator_optimizer, generators, gradients, self.clip_norm
-        )
-        self.steps_taken.assign_add(1)
-        self._update_averages()
-        # The losses first: a message about a value that is not finite names the first one.
-        logs = {**terms, **judged, **health}
-        return self._train_means.add_batch(logs, tf.shape(images[0])[0])
+            loss = scaled_loss(self.generator_optimizer, loss)
+        return tape.gradient(loss, generators), {**terms, **judged}
 
     def _update_discriminators(
         self, images: Pyramid, masks: Pyramid, outputs: Sequence[SubGeneratorOutput]
     ) -> Logs:
+        gradients, terms = self._discriminator_gradients(images, masks, outputs)
+        return self._apply_to_discriminators(gradients, terms)
+
+    def _discriminator_gradients(
+        self,
+        images: Pyramid,
+        masks: Pyramid,
+        outputs: Sequence[SubGeneratorOutput] | None = None,
+    ) -> tuple[Gradients, Logs]:
+        """Gradients of the discriminators' loss, and its terms; `outputs` are computed if None."""
+        if outputs is None:
+            outputs = self((images, masks), training=True)
         discriminators = self._trained_discriminators()
         real_scores, fake_scores = {}, {}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -293,16 +346,18 @@ class PyramidGenerator(keras.Model):
             for n in self.trained_levels:
                 photographs = tf.concat([images[n], masks[n]], axis=-1)
                 fakes = tf.concat([outputs[n].completed, masks[n]], axis=-1)
-                # Both in one call: a call in training advances the spectral norm's vector.
-                scores = self.discriminators[n](
-                    tf.concat([photographs, fakes], axis=0), training=True
-                )
+                scores = self.discriminators[n](tf.concat([photographs, fakes], axis=0))
                 real_scores[n], fake_scores[n] = tf.split(scores, 2, axis=0)
-            loss, logs = self.objective.discriminator_loss(real_scores, fake_scores)
-        gradients = tape.gradient(loss, discriminators)
-        return logs | update(
-            "discriminator", self.discriminator_optimizer, discriminators, gradients
-        )
+            loss, terms = self.objective.discriminator_loss(real_scores, fake_scores)
+            loss = scaled_loss(self.discriminator_optimizer, loss)
+        return tape.gradient(loss, discriminators), terms
+
+    def _apply_to_discriminators(self, gradients: Gradients, terms: Logs) -> Logs:
+        """One update, and one step of the spectral norms' vectors, of the weights before it."""
+        for n in self.trained_levels:
+            self.discriminators[n].advance()
+        discriminators, optimizer = self._trained_discriminators(), self.discriminator_optimizer
+        return terms | update("discriminator", optimizer, discriminators, gradients)
 
     def test_step(self, data: Any) -> Logs:
         """L1 in the hole of the levels that are trained, and of filling with the mean colour."""

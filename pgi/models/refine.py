@@ -10,7 +10,16 @@ from tensorflow import keras
 
 from pgi.layers.contextual_attention import PreparedAttention, contextual_attention
 from pgi.layers.resize import dimensions, nearest_align_corners
-from pgi.models.blocks import Decoder, check_arguments, dilated_stack, gated_layers, reach, run
+from pgi.models.blocks import (
+    PLAIN,
+    Computation,
+    Decoder,
+    check_arguments,
+    dilated_stack,
+    gated_layers,
+    reach,
+    run,
+)
 
 
 class RefineFeatures(NamedTuple):
@@ -34,8 +43,7 @@ class RefineNetwork(keras.layers.Layer):
         width: filters of the first gated convolution, a multiple of 4.
         dilation_rates: of the convolution path, one dilated convolution for each.
         kernel_initializer: "glorot_uniform" or "gated_he".
-        convolution_dtype: of the gated convolutions, see `GatedConv2D`.
-        attention_max_bytes: `max_bytes` of `contextual_attention`.
+        computation: how it is computed.
     """
 
     def __init__(
@@ -43,14 +51,13 @@ class RefineNetwork(keras.layers.Layer):
         width: int = 48,
         dilation_rates: Sequence[int] = (2, 4, 8, 16),
         kernel_initializer: str = "glorot_uniform",
-        convolution_dtype: str = "float32",
-        attention_max_bytes: int | None = None,
+        computation: Computation = PLAIN,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_arguments(width, dilation_rates)
-        self.attention_max_bytes = attention_max_bytes
-        gated = gated_layers(kernel_initializer, convolution_dtype)
+        self.computation = computation
+        gated = gated_layers(kernel_initializer, computation)
         self.convolution_encoder = [
             gated(width, kernel_size=5, name="xconv1"),
             gated(width, strides=2, name="xconv2_downsample"),
@@ -69,7 +76,7 @@ class RefineNetwork(keras.layers.Layer):
             gated(4 * width, activation="relu", name="pmconv6"),
         ]
         self.attention_tail = [gated(4 * width, name="pmconv9"), gated(4 * width, name="pmconv10")]
-        self.decoder = Decoder(width, kernel_initializer, convolution_dtype, "allconv")
+        self.decoder = Decoder(width, kernel_initializer, computation, "allconv")
 
     def call(
         self,
@@ -78,8 +85,9 @@ class RefineNetwork(keras.layers.Layer):
         mask: tf.Tensor,
         lower_features: RefineFeatures | None = None,
     ) -> tuple[tf.Tensor, RefineFeatures]:
-        convolution = self.convolution_features(convolution_input)
-        attention = self.attend(run(self.attention_encoder, attention_input), mask)
+        convolution = self.computation.part(self.convolution_features)(convolution_input)
+        encode = self.computation.part(lambda x: run(self.attention_encoder, x))
+        attention = self.attend(encode(attention_input), mask)
         if lower_features is not None:
             convolution += lower_features.convolution
             attention += lower_features.attention
@@ -92,7 +100,8 @@ class RefineNetwork(keras.layers.Layer):
     def attend(self, features: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Contextual attention over the attention encoder's features `[B, H/4, W/4, 2 * width]`."""
         mask = nearest_align_corners(mask, *dimensions(features)[1:3])
-        return contextual_attention(features, features, mask, max_bytes=self.attention_max_bytes)
+        max_bytes = self.computation.attention_max_bytes
+        return contextual_attention(features, features, mask, max_bytes=max_bytes)
 
     def prepare_attention(self, features: tf.Tensor, mask: tf.Tensor) -> PreparedAttention:
         """`attend` for one image, `[1, H/4, W/4, 2 * width]`, to be computed region by region."""
@@ -102,7 +111,7 @@ class RefineNetwork(keras.layers.Layer):
     def merge(self, convolution: tf.Tensor, attention: tf.Tensor) -> tf.Tensor:
         """Merges the features of both paths, each `[B, h, w, 2 * width]`, to `[B, 4h, 4w, 3]`."""
         merged = tf.concat([convolution, run(self.attention_tail, attention)], axis=-1)
-        return self.decoder(merged)
+        return self.computation.part(self.decoder)(merged)
 
     @property
     def merge_reach(self) -> int:

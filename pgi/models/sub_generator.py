@@ -17,9 +17,10 @@ from tensorflow import keras
 
 from pgi.images import complete, remove_hole
 from pgi.layers.resize import dimensions, double_bilinear
+from pgi.models.blocks import PLAIN, Computation
 from pgi.models.coarse import CoarseNetwork
 from pgi.models.refine import RefineFeatures, RefineNetwork
-from pgi.rules import check_fusion
+from pgi.rules import check_fusion, check_precision
 
 
 class SubGeneratorOutput(NamedTuple):
@@ -60,8 +61,7 @@ class SubGenerator(keras.layers.Layer):
         drop_coarse: no coarse network (section 3.1.2); the upsampled result of the level below
             replaces the sum. Needs a level below and fusion "image".
         kernel_initializer: "glorot_uniform" or "gated_he".
-        convolution_dtype: of the gated convolutions, see `GatedConv2D`.
-        attention_max_bytes: `max_bytes` of `contextual_attention`.
+        computation: how it is computed.
 
     Raises:
         ValueError: in a call, H or W is no multiple of 8, or `lower` is missing but there is no
@@ -75,16 +75,16 @@ class SubGenerator(keras.layers.Layer):
         fusion: str = "image",
         drop_coarse: bool = False,
         kernel_initializer: str = "glorot_uniform",
-        convolution_dtype: str = "float32",
-        attention_max_bytes: int | None = None,
+        computation: Computation = PLAIN,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_fusion(fusion, drop_coarse)
+        check_precision(computation.precision, computation.convolution_dtype)
         self.fusion = fusion
-        arguments = (width, dilation_rates, kernel_initializer, convolution_dtype)
+        arguments = (width, dilation_rates, kernel_initializer, computation)
         self.coarse = None if drop_coarse else CoarseNetwork(*arguments, name="coarse")
-        self.refine = RefineNetwork(*arguments, attention_max_bytes, name="refine")
+        self.refine = RefineNetwork(*arguments, name="refine")
 
     def call(
         self, masked_image: tf.Tensor, mask: tf.Tensor, lower: SubGeneratorOutput | None = None

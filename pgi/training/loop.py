@@ -213,17 +213,40 @@ def default_strategy(examples: int) -> tf.distribute.Strategy:
 
 
 def make_model(config: ExperimentConfig) -> PyramidGenerator:
-    """The config's networks, built, with the initial weights of its seed."""
-    keras.utils.set_random_seed(config.train.seed)
+    """The config's networks, built, with the initial weights of its seed.
+
+    Raises:
+        RuleError: the present strategy and the devices cannot train them as the config says.
+    """
+    train = config.train
+    _check_devices(config)
+    keras.utils.set_random_seed(train.seed)
     model = PyramidGenerator(
         **dataclasses.asdict(config.model),
-        convolution_dtype=config.train.convolution_dtype,
-        attention_max_bytes=config.train.attention_megabytes * 2**20,
+        precision=train.precision,
+        convolution_dtype=train.convolution_dtype,
+        attention_max_bytes=train.attention_megabytes * 2**20,
+        recompute=train.recompute,
     )
     model.build_networks()
-    if config.train.ema_momentum:
+    if train.ema_momentum:
         model.keep_averages()
     return model
+
+
+def _check_devices(config: ExperimentConfig) -> None:
+    replicas, train = tf.distribute.get_strategy().num_replicas_in_sync, config.train
+    # Mirrored variables are updated across replicas, outside of what XLA compiles.
+    fits = not train.jit_compile or replicas == 1
+    check("train.jit_compile", f"False with {replicas} replicas", fits, train.jit_compile)
+    parts = replicas * train.accumulation_steps
+    for stage in stages(config):
+        batch, rule = stage.batch_size, f"a multiple of {replicas} replicas"
+        rule += f" times accumulation_steps={train.accumulation_steps}"
+        check("batch_size", rule, batch % parts == 0, batch)
+    fits = train.precision != "mixed_float16" or bool(tf.config.list_logical_devices("GPU"))
+    rule = "another than mixed_float16 without a GPU (CPUs lack the gradient of dilated layers)"
+    check("train.precision", rule, fits, train.precision)
 
 
 def compile_model(
@@ -249,6 +272,8 @@ def compile_model(
         clip_norm=train.clip_norm,
         ema_momentum=train.ema_momentum,
         preprocess=preprocess,
+        accumulation_steps=train.accumulation_steps,
+        jit_compile=train.jit_compile,
     )
 
 
