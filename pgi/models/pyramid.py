@@ -209,6 +209,11 @@ class PyramidGenerator(keras.Model):
         return [v for network in self.discriminators for v in network.trainable_variables]
 
     @property
+    def scales_losses(self) -> bool:
+        """Whether the optimisers of training scale their losses."""
+        return self.precision == "mixed_float16"
+
+    @property
     def step(self) -> int:
         """Updates of the sub-generators, over all stages of a training."""
         return int(self.steps_taken.numpy())
@@ -265,7 +270,7 @@ class PyramidGenerator(keras.Model):
         self.build_networks()
         if ema_momentum and not self.averaged_sub_generators:
             self.keep_averages()
-        if self.precision == "mixed_float16":
+        if self.scales_losses:
             generator_optimizer = with_loss_scale(generator_optimizer)
             discriminator_optimizer = with_loss_scale(discriminator_optimizer)
         generator_optimizer.build(all_variables(self._trained_generators()))

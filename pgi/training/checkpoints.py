@@ -37,9 +37,23 @@ def everything(model: PyramidGenerator, **more: tf.train.Checkpoint) -> tf.train
     return tf.train.Checkpoint(**_network_parts(model), **_optimizer_parts(model), **more)
 
 
-def optimizers(model: PyramidGenerator) -> tf.train.Checkpoint:
-    """Both optimisers. The model must be compiled."""
-    return tf.train.Checkpoint(**_optimizer_parts(model))
+def optimizers(model: PyramidGenerator, checkpoint: Checkpoint) -> tf.train.Checkpoint:
+    """Both optimisers, as far as a checkpoint holds them. The model must be compiled.
+
+    A run in another precision saved no loss scales; then they begin anew.
+    """
+    parts = _optimizer_parts(model)
+    if model.scales_losses and not _holds_loss_scales(checkpoint):
+        parts = {
+            name: tf.train.Checkpoint(_variables=list(optimizer.variables))
+            for name, optimizer in parts.items()
+        }
+    return tf.train.Checkpoint(**parts)
+
+
+def _holds_loss_scales(checkpoint: Checkpoint) -> bool:
+    names = (name for name, _ in tf.train.list_variables(str(checkpoint)))
+    return any(name.startswith("generator_optimizer/loss_scale/") for name in names)
 
 
 def restore(objects: tf.train.Checkpoint, checkpoint: Checkpoint, advice: str = _OLDER) -> None:

@@ -19,7 +19,8 @@ from pgi.provenance import provenance
 
 FORMAT = 1
 
-# Fields of `train` that a continued run may change: a step computes the same, up to rounding.
+# Fields of `train` that a continued run may change: a step computes the same, up to rounding, which
+# may be that of a shorter float type.
 _FREE_TO_CHANGE = (
     "steps",
     "minutes",
@@ -27,6 +28,11 @@ _FREE_TO_CHANGE = (
     "keep_checkpoints",
     "milestone_steps",
     "milestone_hours",
+    "precision",
+    "convolution_dtype",
+    "jit_compile",
+    "accumulation_steps",
+    "recompute",
     "attention_megabytes",
 )
 

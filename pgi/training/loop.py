@@ -176,7 +176,7 @@ def _begin_stage(
     with strategy.scope():
         compile_model(model, config, stage, preprocess)
     if newest and model.step > stage.first_step:
-        checkpoints.restore(checkpoints.optimizers(model), newest)
+        checkpoints.restore(checkpoints.optimizers(model, newest), newest)
     elif stage.first_step and config.train.level_start == "below":
         initial_weights.start_from_below(model, stage.levels[-1])
 

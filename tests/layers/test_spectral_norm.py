@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from pgi.layers import SpectralNormConv2D
@@ -79,3 +80,35 @@ def test_works_in_a_graph() -> None:
     layer, x = built_layer()
     eager = layer(x)
     np.testing.assert_allclose(tf.function(layer)(x, training=True), eager, atol=1e-6)
+
+
+def test_sigma_and_u_are_those_of_float32_under_bfloat16() -> None:
+    layer, x = built_layer()
+    mixed = SpectralNormConv2D(layer.filters, 3, padding="same", dtype="mixed_bfloat16")
+    mixed(x)
+    mixed.set_weights(layer.get_weights())
+    matrix = layer.kernel.numpy().reshape(-1, layer.filters)
+    v = layer.u.numpy() @ matrix.T
+    v /= np.linalg.norm(v)
+    rounded = [tf.cast(y, tf.bfloat16) for y in (x, layer.kernel / np.linalg.norm(v @ matrix))]
+    expected = tf.cast(tf.nn.conv2d(*rounded, 1, "SAME"), tf.float32)
+    # The result is rounded too; a sigma of rounded weights would differ everywhere.
+    assert np.mean(np.equal(tf.cast(mixed(x), tf.float32), expected)) > 0.95
+    layer(x, training=True), mixed(x, training=True)
+    np.testing.assert_array_equal(mixed.u, layer.u)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 1), (1, 4), (2, 2)])
+def test_bfloat16_gradients_on_the_smallest_maps_are_close_to_float32s(size: tuple) -> None:
+    """Of oneDNN's own, those of a kernel are garbage at a width of 1 and a stride of 2."""
+    x = tf.random.stateless_normal([2, *size, 16], [0, 1])
+    gradients = []
+    for policy in ("float32", *["mixed_bfloat16"] * 5):
+        tf.keras.utils.set_random_seed(0)
+        layer = SpectralNormConv2D(16, 5, strides=2, padding="same", dtype=policy)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.sin(tf.cast(layer(x), tf.float32)))
+        gradients.append(tape.gradient(loss, layer.kernel))
+    for gradient in gradients[1:]:
+        error = np.linalg.norm(gradient - gradients[0])
+        assert error < 0.03 * np.linalg.norm(gradients[0])
