@@ -216,6 +216,8 @@ class WarnOfGrowth(TensorLogs):
     def _remember(self, logs: Logs) -> Logs:
         """The gradient norms among the logs; updates the smallest ones."""
         norms = {n: float(x) for n, x in logs.items() if n.endswith("/gradient_norm")}
+        # 0 is that of steps that were skipped for an overflow.
+        norms = {name: norm for name, norm in norms.items() if norm > 0}
         for name, norm in norms.items():
             self._least[name] = min(norm, self._least.get(name, math.inf))
         return norms

@@ -48,7 +48,7 @@ def after_steps(parts: int, steps: int = 2, **kwargs: Any) -> tuple[PyramidGener
     return model, logs
 
 
-@pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.parametrize("parts", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_a_step_in_parts_is_the_step_of_the_whole_batch(parts: int) -> None:
     """Weights of all networks, the spectral norms' vectors, and everything that is logged."""
     whole, whole_logs = after_steps(1)

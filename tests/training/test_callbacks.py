@@ -41,6 +41,12 @@ def test_a_network_whose_gradient_grows_a_hundredfold_is_named_once(tmp_path, ca
     assert "from a mean norm of 0.5 to 51" in message
 
 
+def test_a_snapshot_of_skipped_steps_alone_is_no_norm_to_grow_from(tmp_path, caplog):
+    norms = [(0.0, 0.0), (3.0, 1.0), (4.0, 2.0), (0.0, 0.0), (4.0, 2.0)]
+    snapshots(RunFolder(tmp_path), [{WHOLE: whole, COARSE: part} for whole, part in norms])
+    assert warnings_of(caplog) == []
+
+
 def test_growth_before_the_first_snapshot_is_seen_too(tmp_path, caplog, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
