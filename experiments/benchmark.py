@@ -5,7 +5,8 @@
                                                  data, export
 
 Every case runs in a process of its own, so that its peak of memory is its own (Linux only). A run
-of all groups writes `benchmark.json` and, from it, `benchmark.md`.
+of all groups writes `benchmark.json` and, from it, `benchmark.md`; a run of some groups writes
+`benchmark_GROUP.json` and `.md` for each. Ratios are only fair within one run.
 """
 
 from __future__ import annotations
@@ -25,12 +26,19 @@ import tensorflow as tf
 from absl import flags
 from tabulate import tabulate
 
-from experiments import benchmark_input, benchmark_network, benchmark_small, program
+from experiments import (
+    benchmark_input,
+    benchmark_network,
+    benchmark_small,
+    benchmark_training,
+    program,
+)
 from pgi.atomic import write_atomically
 from pgi.rules import check_choice
 
 CASES: dict[str, benchmark_network.Case] = {
     **benchmark_network.CASES,
+    **benchmark_training.CASES,
     **benchmark_small.CASES,
     **benchmark_input.CASES,
 }
@@ -136,6 +144,15 @@ def report(measured: Mapping[str, Mapping[str, Any]], machine: str) -> str:
     seconds = {name: x["seconds"] for name, x in measured.items()}
     rates = benchmark_input.rates(seconds) | benchmark_small.rates(seconds)
     costs = [(name, x["seconds"], len(x["runs"]), x["megabytes"]) for name, x in measured.items()]
+    steps = benchmark_training.steps(measured)
+    columns = ("a step: seconds of", *next(iter(steps.values()), {}))
+    tables = [
+        _table(("case", "seconds", "runs", "MB"), costs),
+        _table(("", "images/s"), rates.items()),
+        _table(columns, ((name, *x.values()) for name, x in steps.items())),
+        _table(("", "reached", "target: at most"), reached(measured)),
+    ]
+    shown = "\n\n".join(filter(None, tables))
     return f"""\
 Measured by `make benchmark` on {machine}.
 
@@ -143,12 +160,10 @@ Measured by `make benchmark` on {machine}.
 - Seconds are the median.
 - MB are the process's growth at its peak; for the training step of the input group, after its
   first run.
+- The input of a step is made while the step before runs. "backward" goes through the discriminators
+  too. "rest" is what the whole step takes besides: updates, norms, moving averages.
 
-{_table(("case", "seconds", "runs", "MB"), costs)}
-
-{_table(("", "images/s"), rates.items())}
-
-{_table(("", "reached", "target: at most"), reached(measured))}
+{shown}
 """
 
 
@@ -156,38 +171,48 @@ def _table(headers: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
     shown = [
         (name, *(f"{x:,.0f}" if x >= 100 else f"{x:.3g}" for x in values)) for name, *values in rows
     ]
+    if not shown:
+        return ""
     columns = ("left", *["right"] * (len(headers) - 1))
     return tabulate([headers, *shown], "firstrow", "pipe", disable_numparse=True, colalign=columns)
 
 
 def main(argv: list[str]) -> None:
-    """Measures the groups that are named, or all."""
-    groups = argv[1:] or list(GROUPS)
+    """Measures the groups that are named, or all, and writes the files."""
+    groups = argv[1:]
     for group in groups:
         check_choice("group", tuple(GROUPS), group)
-    measured = {}
-    for name in CASES:
-        if any(name.startswith(GROUPS[group]) for group in groups):
-            # A pool raises if the system kills its process for lack of memory.
-            spawn = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-                measured[name] = pool.submit(measure, name).result()._asdict()
-            seconds, megabytes = measured[name]["seconds"], measured[name]["megabytes"]
-            print(f"{name:<45}{seconds:9.3g} s{megabytes:10,.0f} MB", flush=True)
     machine = f"{os.cpu_count()} CPU cores ({platform.machine()}, TensorFlow {tf.__version__})"
-    text = report(measured, machine)
-    if len(measured) == len(CASES):  # Ratios are only fair within one run.
+    files = {f"benchmark_{group}": GROUPS[group] for group in groups}
+    for file, prefixes in (files or {"benchmark": ("",)}).items():
+        measured = _measure_all([name for name in CASES if name.startswith(prefixes)])
+        steps = benchmark_training.steps(measured)
+        result = {"machine": machine, "measured": measured} | ({"steps": steps} if steps else {})
+        text = report(measured, machine)
         folder = Path(flags.FLAGS.output)
         folder.mkdir(parents=True, exist_ok=True)
-        result = {"machine": machine, "measured": measured}
-        write_atomically(folder / "benchmark.json", json.dumps(result, indent=2).encode() + b"\n")
-        write_atomically(folder / "benchmark.md", text.encode())
-    print(f"\n{text}")
+        write_atomically(folder / f"{file}.json", json.dumps(result, indent=2).encode() + b"\n")
+        write_atomically(folder / f"{file}.md", text.encode())
+        print(f"\n{text}")
+
+
+def _measure_all(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Measures cases, each in a process of its own, and prints them."""
+    measured = {}
+    for name in names:
+        limits = benchmark_training.LIMITS if name in benchmark_training.CASES else {}
+        # A pool raises if the system kills its process for lack of memory.
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+            measured[name] = pool.submit(measure, name, **limits).result()._asdict()
+        seconds, megabytes = measured[name]["seconds"], measured[name]["megabytes"]
+        print(f"{name:<45}{seconds:9.3g} s{megabytes:10,.0f} MB", flush=True)
+    return measured
 
 
 def _define_flags() -> None:
-    flags.DEFINE_string("output", "experiments/results", "Folder for the two files.")
+    flags.DEFINE_string("output", "experiments/results", "Folder for the files.")
 
 
 if __name__ == "__main__":
-    program.run(main, _define_flags, "nothing was written")
+    program.run(main, _define_flags, "finished groups were written")

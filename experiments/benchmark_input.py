@@ -127,10 +127,14 @@ def _photographs() -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, {"image": encoded.getvalue()}
 
 
+def source() -> ExampleSource:
+    """The photographs to train on."""
+    return ExampleSource(_dataset()[0], "train")
+
+
 def _crops() -> tf.data.Dataset:
-    source = ExampleSource(_dataset()[0], "train")
     crop, size = _CONFIG.data.crop, _CONFIG.model.levels[-1]
-    return pipeline.crops(source, size=size, crop=crop, batch_size=BATCH, seed=0)
+    return pipeline.crops(source(), size=size, crop=crop, batch_size=BATCH, seed=0)
 
 
 def _builder() -> pipeline.Builder:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ import tensorflow as tf
 from experiments import benchmark, benchmark_input
 from experiments.benchmark import CASES, GROUPS, TARGETS, measure, reached, report
 from experiments.benchmark_input import Batches
+from experiments.benchmark_training import PARTS, steps
 from pgi.config import ExperimentConfig, LossConfig, ModelConfig
 from pgi.errors import RuleError
 
@@ -100,13 +104,87 @@ def test_the_targets_that_were_measured_have_ratios_and_no_others() -> None:
     assert ["", "MB of attention 2048", "1,234", "1,500", ""] in cells
 
 
+TINY = ExperimentConfig(
+    model=ModelConfig(levels=(16, 32), width=4, discriminator_width=2),
+    loss=LossConfig(level_weights=(10.0, 1.0)),
+)
+
+
+@pytest.mark.slow
+def test_every_part_of_a_step_runs_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark_input, "_PHOTOGRAPHS", 8)
+    benchmark_input._dataset.cache_clear()
+    for name, part in PARTS.items():
+        run = part(TINY, 2)
+        for _ in range(2):
+            assert np.isfinite(run().numpy()).all(), name
+    benchmark_input._dataset.cache_clear()
+
+
+def measured_steps() -> dict[str, dict[str, Any]]:
+    seconds = {
+        "whole": 8.0,
+        "input": 0.5,
+        "forward": 1.0,
+        "forward and backward": 4.0,
+        "discriminators": 3.0,
+    }
+    return {
+        f"step paper_512, batch 1: {part}": {"seconds": x, "runs": [x], "megabytes": 100 * x}
+        for part, x in seconds.items()
+    }
+
+
+def test_a_step_is_divided_into_its_parts() -> None:
+    measured = measured_steps()
+    assert set(measured) <= set(CASES)
+    assert steps(measured) == {
+        "step paper_512, batch 1": {
+            "steps/s": 0.125,
+            "MB": 800,
+            "input": 0.5,
+            "forward": 1.0,
+            "backward": 3.0,
+            "discriminators": 3.0,
+            "rest": 1.0,
+        }
+    }
+    cells = [[x.strip() for x in line.split("|")] for line in report(measured, "one").splitlines()]
+    row = ["", "step paper_512, batch 1", "0.125", "800", "0.5", "1", "3", "3", "1", ""]
+    assert row in cells
+    measured.popitem()
+    assert steps(measured) == {}
+
+
+def test_a_group_writes_files_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    asked = []
+
+    def measured(names: list[str]) -> dict[str, dict[str, Any]]:
+        asked.append(names)
+        return measured_steps() if len(asked) == 1 else {}
+
+    monkeypatch.setattr(benchmark, "_measure_all", measured)
+    monkeypatch.setattr(benchmark, "flags", SimpleNamespace(FLAGS=SimpleNamespace(output=tmp_path)))
+    benchmark.main(["benchmark", "training", "hole"])
+    assert asked[0] == [x for x in CASES if x.startswith("step")]
+    assert asked[1] == [x for x in CASES if x.startswith("hole")]
+    assert {x.name for x in tmp_path.iterdir()} == {
+        f"benchmark_{group}.{kind}" for group in ("training", "hole") for kind in ("json", "md")
+    }
+    found = json.loads((tmp_path / "benchmark_training.json").read_text())
+    assert found["measured"] == measured_steps()
+    assert found["steps"] == steps(measured_steps())
+    assert (tmp_path / "benchmark_training.md").read_text() in capsys.readouterr().out
+
+    benchmark.main(["benchmark"])
+    assert asked[2] == list(CASES) and (tmp_path / "benchmark.json").exists()
+
+
 @pytest.mark.slow
 def test_every_case_of_the_input_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = ExperimentConfig(
-        model=ModelConfig(levels=(16, 32), width=4, discriminator_width=2),
-        loss=LossConfig(level_weights=(10.0, 1.0)),
-    )
-    monkeypatch.setattr(benchmark_input, "_CONFIG", tiny)
+    monkeypatch.setattr(benchmark_input, "_CONFIG", TINY)
     monkeypatch.setattr(benchmark_input, "_PHOTOGRAPHS", 8)
     benchmark_input._dataset.cache_clear()
     for name, case in benchmark_input.CASES.items():
