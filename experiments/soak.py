@@ -13,6 +13,7 @@ same metrics, pictures and checkpoints, to the bit, and every process ended with
 from __future__ import annotations
 
 import json
+import signal
 import time
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def main(argv: list[str]) -> int:
     check("steps", "at least 6 intervals", steps >= 6 * interval, steps)
     check("workdir", "a folder that does not exist yet", not workdir.exists(), workdir)
     workdir.mkdir(parents=True)
+    # In the background of a script Ctrl-C is ignored, which the trainings would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     whole, disturbed = (Training(workdir / x, steps, interval) for x in ("whole", "disturbed"))
     lives, begin = [], time.monotonic()
     with started(whole.command, workdir / "whole.log") as process:
