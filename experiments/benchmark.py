@@ -104,13 +104,13 @@ def measure(name: str, most_runs: int = 7, seconds: float = 20.0) -> Measured:
     """
     tf.get_logger().setLevel("ERROR")
     run = CASES[name]()
-    before = _megabytes("VmRSS")
+    before = process_megabytes("VmRSS")
     runs = [_timed(run)]
     if runs[0] < seconds:
         begin, runs = time.perf_counter(), []
         while not runs or (len(runs) < most_runs and time.perf_counter() - begin < seconds):
             runs.append(_timed(run))
-    return Measured(statistics.median(runs), runs, _megabytes("VmHWM") - before)
+    return Measured(statistics.median(runs), runs, process_megabytes("VmHWM") - before)
 
 
 def _timed(run: Callable[[], tf.Tensor]) -> float:
@@ -119,7 +119,7 @@ def _timed(run: Callable[[], tf.Tensor]) -> float:
     return (time.perf_counter() - begin) / getattr(run, "times", 1)
 
 
-def _megabytes(name: str) -> float:
+def process_megabytes(name: str) -> float:
     """Memory of this process; `ru_maxrss` would include that of the parent process."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{name}:"):

@@ -88,9 +88,19 @@ def discriminators(config: ExperimentConfig, batch: int) -> Callable[[], tf.Tens
 
 def fed(config: ExperimentConfig, batch: int) -> benchmark_input.Batches:
     """The input alone: the host's stages, masks and pyramids; batches of it, one after another."""
-    crops = loop.training_crops(config, benchmark_input.source(), batch)
+    crops = pipeline.crops(
+        benchmark_input.source(),
+        size=config.model.levels[-1],
+        crop=config.data.crop,
+        batch_size=batch,
+        seed=config.train.seed,
+        flip=config.data.flip,
+        rotate=config.data.rotate,
+        colour_jitter=config.data.colour_jitter,
+    )
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, config.train.seed)
-    iterator = iter(pipeline.feed(crops, build, tf.distribute.get_strategy()).dataset)
+    gpus = tf.config.list_logical_devices("GPU")
+    iterator = iter(pipeline.apply_on(crops, build, gpus[0].name if gpus else None))
     return benchmark_input.Batches(lambda: tf.nest.flatten(next(iterator))[0])
 
 
