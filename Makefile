@@ -79,7 +79,7 @@ help:
 	@echo 'make check-data DATASET=photos'
 	@echo '             read all its images, draw a sheet of them with masks [ARGS=--most=...]'
 	@echo 'make benchmark'
-	@echo '             measure speed and memory, about half an hour [ARGS=attention|pyramid|hole|training|small|data|export]'
+	@echo '             measure speed and memory, about 40 minutes [ARGS=attention|pyramid|hole|training|small|data|export]'
 	@echo 'make test    run the quick tests, about 4 minutes [PYTEST_ARGS=...]'
 	@echo 'make test-all'
 	@echo '             run all tests, except those that need the network [PYTEST_ARGS=...]'

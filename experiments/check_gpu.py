@@ -1,7 +1,7 @@
 """Checks on one machine what depends on its GPUs, and prints a table to paste into an issue.
 
-    python -m experiments.check_gpu              under ten minutes on a GPU
-    python -m experiments.check_gpu --quick      small networks and images: does it run at all?
+    python -m experiments.check_gpu              meant to take under ten minutes on a GPU
+    python -m experiments.check_gpu --quick      small networks and images, as for a CPU
     python -m experiments.check_gpu inference    only checks whose names begin with a word
 
 Without a GPU the same checks run on the CPU, and the table says so. Every check has a process of
