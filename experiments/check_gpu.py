@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
 
 
 def in_process(
-    function: Check, options: Options, earlier: Mapping[str, Values], most_seconds: float = 600
+    function: Check, options: Options, earlier: Mapping[str, Values], most_seconds: float
 ) -> Outcome:
     """Runs a check in a process of its own; it fails if the process dies or takes too long."""
     context = multiprocessing.get_context("spawn")
@@ -119,14 +119,15 @@ def _shown(values: Values) -> str:
 
 def main(argv: list[str]) -> int:
     """Runs the checks and prints the table."""
-    gpus = max(len(tf.config.list_physical_devices("GPU")), 1)
-    options = Options(flags.FLAGS.quick, -(-flags.FLAGS.batch // gpus) * gpus)
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    replicas, most_seconds = (gpus, 600) if gpus else (2, 1800)
+    options = Options(flags.FLAGS.quick, -(-flags.FLAGS.batch // replicas) * replicas)
     named = {k: x for k, x in checks(options.quick).items() if k.startswith(tuple(argv[1:]) or "")}
     check("arguments", "beginnings of checks' names", bool(named), " ".join(argv[1:]))
     outcomes: dict[str, Outcome] = {}
     for name, function in named.items():
         passed = {k: x.values for k, x in outcomes.items() if x.status == "passed"}
-        outcomes[name] = in_process(function, options, passed)
+        outcomes[name] = in_process(function, options, passed, most_seconds)
         print(f"{name}: {outcomes[name].status} {outcomes[name].reason}".strip(), flush=True)
     print(f"\n{report(outcomes, options)}")
     return int(any(x.status == "failed" for x in outcomes.values()))
@@ -134,7 +135,7 @@ def main(argv: list[str]) -> int:
 
 def _define_flags() -> None:
     flags.DEFINE_bool("quick", False, "Small networks and images.")
-    flags.DEFINE_integer("batch", 2, "Batch in training; rounded up to a multiple of the GPUs.", 1)
+    flags.DEFINE_integer("batch", 2, "Batch in training, rounded up to a multiple of the GPUs.", 1)
 
 
 if __name__ == "__main__":

@@ -45,14 +45,14 @@ def hanging(options: Options, earlier: Mapping[str, Values]) -> Values:
 def test_a_check_passes_is_skipped_fails_dies_or_hangs() -> None:
     earlier: dict[str, Values] = {"first": {"loss": 3.5}}
     passed, skipped, failed, died = (
-        in_process(x, QUICK, earlier) for x in (passing, skipping, failing, dying)
+        in_process(x, QUICK, earlier, 300) for x in (passing, skipping, failing, dying)
     )
     assert passed[:3] == ("passed", {"batch": 2.0, "before": 3.5}, "")
     assert skipped[:3] == ("skipped", {}, "no such device")
     assert failed[:3] == ("failed", {}, "ValueError: out of memory")
     assert died[:3] == ("failed", {}, "its process ended with status 7")
     begin = time.monotonic()
-    hung = in_process(hanging, QUICK, earlier, most_seconds=1)
+    hung = in_process(hanging, QUICK, earlier, 1)
     assert hung[:3] == ("failed", {}, "did not end within 1 seconds")
     assert time.monotonic() - begin < 30
 
@@ -125,7 +125,7 @@ def test_the_input_of_the_gpu_is_compared_with_that_of_the_cpu(
 @pytest.mark.slow
 def test_all_checks_run_on_a_cpu() -> None:
     command = [sys.executable, "-m", "experiments.check_gpu", "--quick"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1500)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "no GPU, so on the CPU" in result.stdout
     rows = [line.split("|")[1:3] for line in result.stdout.splitlines() if line.startswith("| ")]
