@@ -1,7 +1,7 @@
 """Trains a run that is killed again and again and one that is not, and compares their ends.
 
-    python -m experiments.soak                                   about an hour on two cores
-    python -m experiments.soak --steps=240 --interval=20 --kills=3      some minutes
+    python -m experiments.soak                                      about an hour on two cores
+    python -m experiments.soak --steps=240 --interval=20 --kills=3  some minutes
 
 Both are trainings of `samples` by the same command, side by side. One of them gets signals at
 random moments: while it starts, while it trains, while it saves. Exit status: 0 if both have the
@@ -69,8 +69,8 @@ def main(argv: list[str]) -> int:
 
 
 def _define_flags() -> None:
-    flags.DEFINE_integer("steps", 24_000, "Training steps.", lower_bound=1)
-    flags.DEFINE_integer("interval", 200, "Steps between two snapshots.", lower_bound=1)
+    flags.DEFINE_integer("steps", 50_000, "Training steps.", lower_bound=1)
+    flags.DEFINE_integer("interval", 250, "Steps between two snapshots.", lower_bound=1)
     flags.DEFINE_integer("kills", 20, "Number of signals.", lower_bound=0)
     flags.DEFINE_integer("seed", 0, "Seed of the signals' kinds and times.")
     flags.DEFINE_string("workdir", "runs/soak", "New folder for both runs.")

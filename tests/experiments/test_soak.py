@@ -130,7 +130,7 @@ def test_statuses_are_those_that_are_documented(
 def test_a_run_killed_three_times_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "experiments.soak", "--steps=240", "--interval=20"]
     command += ["--kills=3", f"--workdir={tmp_path / 'runs'}", f"--output={tmp_path}"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1800)
     assert result.returncode == 0, result.stdout + result.stderr
     found = json.loads((tmp_path / "soak.json").read_text())
     assert found["problems"] == [] and "No difference after 3 signals" in result.stdout
