@@ -33,13 +33,12 @@ def inference(side: int, options: Options, earlier: Mapping[str, Values]) -> Val
 
 def ratio(side: int, options: Options, earlier: Mapping[str, Values]) -> Values:
     """Times of whole images, as in Table 1 of the paper: 85 ms and 69 ms, a ratio of 1.23."""
-    width, model = options.config.model.width, options.config.model
-    pyramid = PyramidGenerator(model.levels, width, discriminator_width=None)
+    width = options.config.model.width
+    pyramid = PyramidGenerator(width=width, discriminator_width=None)
     baseline = SubGenerator(width, STANDARD_RATES)
     image = tf.random.stateless_uniform([1, side, side, 3], [0, 1], -1, 1)
     mask = tf.pad(tf.ones([1, side // 2, side // 2, 1]), [[0, 0], *[[side // 4] * 2] * 2, [0, 0]])
-    levels = len(model.levels)
-    ours = tf.function(lambda: pyramid(pyramids(image, mask, levels))[-1].completed)
+    ours = tf.function(lambda: pyramid(pyramids(image, mask, len(pyramid.levels)))[-1].completed)
     theirs = tf.function(lambda: baseline(image, mask).completed)
     first = 1000 * median_seconds(lambda: ours().numpy())
     second = 1000 * median_seconds(lambda: theirs().numpy())
