@@ -22,7 +22,7 @@ def checks(quick: bool) -> dict[str, Check]:
         f"{STEPS} steps, mixed_float16": partial(
             training.ten_steps, within=0.05, precision="mixed_float16"
         ),
-        f"{STEPS} steps, XLA": partial(training.ten_steps, within=0.01, jit_compile=True),
+        f"{STEPS} steps, XLA": training.xla,
         f"{STEPS} steps, MirroredStrategy": training.mirrored,
         "input": training.input_stage,
         **{f"inference at {side}": partial(inference.inference, side) for side in sides},
