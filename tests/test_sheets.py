@@ -13,7 +13,7 @@ from skimage import io as skimage_io
 from experiments.variants import SCALES, VARIANTS, title, variant_config
 from pgi import sheets
 from pgi.errors import RuleError
-from pgi.training import callbacks
+from pgi.training import snapshot
 
 TITLES = [title(name, variant_config(name, SCALES["paper"].base)) for name in VARIANTS]
 
@@ -169,7 +169,7 @@ def test_the_sheet_of_a_training_shows_hole_levels_and_truth():
     outputs = [SimpleNamespace(completed=as_floats(image)) for image in (coarse, fine)]
     model = SimpleNamespace(top=2, predict_on_batch=lambda inputs: outputs[: len(inputs[0])])
     pyramid = [as_floats(truth[:, ::2, ::2]), as_floats(truth)]
-    drawn = callbacks.sample_sheet(model, pyramid, [mask[:, ::2, ::2], mask])
+    drawn = snapshot.sample_sheet(model, pyramid, [mask[:, ::2, ::2], mask])
 
     whole = [coarse.repeat(2, axis=1).repeat(2, axis=2), fine, truth]
     # Holes are white, as is what is beside the images.
@@ -183,6 +183,6 @@ def test_the_sheet_of_a_training_shows_hole_levels_and_truth():
             np.testing.assert_array_equal(drawn[found[4 * row + column]], images[row])
 
     model.top = 1  # A level that is not trained yet is not shown.
-    drawn = callbacks.sample_sheet(model, pyramid, [mask[:, ::2, ::2], mask])
+    drawn = snapshot.sample_sheet(model, pyramid, [mask[:, ::2, ::2], mask])
     columns = dict(zip(["masked", "level 0: 16 px", "truth"], [masked, whole[0], truth]))
     np.testing.assert_array_equal(drawn, sheets.sheet(columns))

@@ -1,25 +1,17 @@
-"""Keras callbacks of the training: progress bar, stopping, warnings, snapshots."""
+"""Keras callbacks of the training: progress bar, means of the metrics, warnings."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-import numpy as np
-import tensorflow as tf
 import tensorflow_addons as tfa
 from absl import logging
 from tensorflow import keras
 
-from pgi import images, sheets
-from pgi.arrays import FloatArray, UInt8Array
-from pgi.atomic import writing
-from pgi.errors import NonFiniteLossError
-from pgi.layers.resize import double_nearest
-from pgi.training.checkpoints import BEST_BY, Checkpoints
-from pgi.training.run_folder import RunFolder, checkpoints_in
+from pgi.arrays import FloatArray
+from pgi.training.run_folder import RunFolder
 
 Logs = dict[str, float]
 
@@ -47,107 +39,6 @@ class TensorLogs(keras.callbacks.Callback):
     def __init__(self) -> None:
         super().__init__()
         self._supports_tf_logs = True
-
-
-class TotalSteps(TensorLogs):
-    """Stops training after a number of steps, from the beginning of the run."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.steps, self.taken = steps, 0
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        self.taken = self.model.step
-
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self.taken += 1  # Reading the model's counter would wait for the device.
-        if self.taken >= self.steps:
-            self.model.stop_training = True
-
-
-class StopOnNonFinite(TensorLogs):
-    """Stops training at a loss or weight that is not finite, before it is saved.
-
-    Losses are checked once a second and before a checkpoint. They are computed before a step's
-    update, so weights are checked before a checkpoint too.
-
-    Raises:
-        NonFiniteLossError: names the step, the level and the term.
-    """
-
-    def __init__(self, run: RunFolder) -> None:
-        super().__init__()
-        self.run, self._due = run, OnceASecond()
-
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        if self._due():
-            self._check(logs)
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        self.check_all(logs)
-
-    def check_all(self, logs: Logs | None) -> None:
-        """Checks the losses and all weights."""
-        self._check(logs)
-        model = self.model
-        networks = {"sub-generator": model.sub_generators, "discriminator": model.discriminators}
-        for kind, levels in networks.items():
-            for level, network in enumerate(levels):
-                if not all(np.isfinite(variable).all() for variable in network.variables):
-                    self._stop(f"level_{level}'s {kind} has weights that are not finite")
-
-    def _check(self, logs: Logs | None) -> None:
-        # The logs are means since the last snapshot, in which a NaN persists.
-        for name, value in (logs or {}).items():
-            if not math.isfinite(value):
-                self._stop(f"{name} is {float(value)}")
-
-    def _stop(self, what: str) -> None:
-        good = next(iter(checkpoints_in(self.run.checkpoints)), "none yet")
-        raise NonFiniteLossError(
-            self.model.step,
-            what,
-            f"The last good checkpoint is kept: {good}. The same command would end here again: "
-            "try a lower --config.train.learning_rate or --config.train.clip_norm, in another "
-            "--workdir",
-        )
-
-
-class Stopped(Exception):
-    """Ends `fit` without the rest of its epoch, without validation and snapshot."""
-
-
-class StopWhenDue(TensorLogs):
-    """Stops training within a step of a signal or of the end of its time.
-
-    Between two snapshots it saves a checkpoint with the running means of the metrics, so that the
-    continued run has the same snapshots as an undisturbed one. To be the last callback.
-
-    Args:
-        due: whether to stop.
-        watch: checks what is saved.
-        checkpoints: saves it.
-
-    Raises:
-        Stopped: through `fit`.
-    """
-
-    def __init__(
-        self, due: Callable[[], bool], watch: StopOnNonFinite, checkpoints: Checkpoints
-    ) -> None:
-        super().__init__()
-        self.due, self.watch, self.checkpoints = due, watch, checkpoints
-
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        ends_epoch = self.model.stop_training or batch + 1 == self.params["steps"]
-        if not ends_epoch and self.due():
-            self.watch.check_all(logs)
-            self.checkpoints.save_between_snapshots(self.model.step)
-            raise Stopped
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        if self.due():
-            raise Stopped
 
 
 class ContinueMeans(TensorLogs):
@@ -271,67 +162,3 @@ class ProgressBar(tfa.callbacks.TQDMProgressBar):
         """Ends the bar's line, also if `fit` was left by an exception."""
         if self.overall_progress_tqdm is not None:
             self.overall_progress_tqdm.close()
-
-
-class Snapshot(TensorLogs):
-    """Writes metrics, a sample picture and the checkpoints at the end of an epoch.
-
-    The checkpoint is saved last, so a run killed earlier repeats the steps and rewrites these
-    files.
-
-    Args:
-        run: the run folder.
-        checkpoints: saves the checkpoints.
-        pictures: pyramids of a few validation images and of their masks, coarsest first.
-    """
-
-    def __init__(
-        self,
-        run: RunFolder,
-        checkpoints: Checkpoints,
-        pictures: tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]],
-    ) -> None:
-        super().__init__()
-        self.run, self.checkpoints, self.pictures = run, checkpoints, pictures
-        self.writer = tf.summary.create_file_writer(str(run.events))
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        step = self.model.step
-        values = {_metric_name(name): float(value) for name, value in (logs or {}).items()}
-        self.run.append_metrics(step, values)
-        with writing(self.run.events, tf.errors.OpError), self.writer.as_default(step=step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
-            self.writer.flush()
-        picture = sample_sheet(self.model, *self.pictures)
-        self.run.write_picture(step, *sheets.encode(picture))
-        self.checkpoints.save(step, values.get(BEST_BY))
-
-
-def _metric_name(name: str) -> str:
-    """Keras's `val_level_0/l1` as `validation/level_0/l1`, which TensorBoard groups."""
-    return f"validation/{name[4:]}" if name.startswith("val_") else f"train/{name}"
-
-
-def sample_sheet(
-    model: keras.Model, pyramid: Sequence[tf.Tensor], masks: Sequence[tf.Tensor]
-) -> UInt8Array:
-    """Contact sheet with one row per image: masked, each level's result, truth.
-
-    Args:
-        model: a compiled `PyramidGenerator`; untrained levels are left out.
-        pyramid: images of each level, `[B, H, W, 3]` in [-1, 1], coarsest first.
-        masks: masks of each level, `[B, H, W, 1]`, 1 = hole.
-
-    Returns:
-        `[H', W', 3]` uint8, with captions above the columns.
-    """
-    outputs = model.predict_on_batch((tuple(pyramid[: model.top]), tuple(masks[: model.top])))
-    columns = {"masked": images.complete(pyramid[-1], tf.ones_like(pyramid[-1]), masks[-1])}
-    for level, output in enumerate(outputs):
-        shown = tf.convert_to_tensor(output.completed)
-        for _ in range(len(pyramid) - 1 - level):
-            shown = double_nearest(shown)
-        columns[f"level {level}: {output.completed.shape[1]} px"] = shown
-    columns["truth"] = pyramid[-1]
-    return sheets.sheet({name: images.to_uint8(x).numpy() for name, x in columns.items()})

@@ -22,11 +22,12 @@ from pgi.config import ExperimentConfig
 from pgi.errors import Interrupted
 from pgi.models import Objective, PyramidGenerator
 from pgi.rules import check
-from pgi.training import callbacks, checkpoints, initial_weights, pipeline
+from pgi.training import callbacks, checkpoints, initial_weights, pipeline, stopping
 from pgi.training.checkpoints import Checkpoints
 from pgi.training.interruption import Interruption
 from pgi.training.reading import ImageSource
 from pgi.training.run_folder import Checkpoint, RunFolder, checkpoints_in
+from pgi.training.snapshot import Snapshot
 from pgi.training.stages import LearningRate, Stage, stages
 
 # Rows of a sample picture.
@@ -128,10 +129,10 @@ def _train_stages(
     validation = tf.data.Dataset.from_tensor_slices(examples).batch(strategy.num_replicas_in_sync)
     pictures = tf.nest.map_structure(lambda x: x[:_PICTURES], examples)
     means = callbacks.ContinueMeans(checkpoints.running_means(newest) if newest else None)
-    watch, growth = callbacks.StopOnNonFinite(run), callbacks.WarnOfGrowth(run)
+    watch, growth = stopping.StopOnNonFinite(run), callbacks.WarnOfGrowth(run)
     saved = Checkpoints(run, model, config.train)
-    snapshot = callbacks.Snapshot(run, saved, pictures)
-    stop = callbacks.StopWhenDue(lambda: seconds_left() <= 0, watch, saved)
+    snapshot = Snapshot(run, saved, pictures)
+    stop = stopping.StopWhenDue(lambda: seconds_left() <= 0, watch, saved)
     interval = config.train.snapshot_steps
     for stage in stages(config):
         compiled = False
@@ -148,7 +149,7 @@ def _train_stages(
             bar = callbacks.ProgressBar(
                 model.step, stage.last_step, seconds_left(), _label(config, stage)
             )
-            total = callbacks.TotalSteps(until)
+            total = stopping.TotalSteps(until)
             try:
                 model.fit(
                     feed.dataset,
@@ -158,7 +159,7 @@ def _train_stages(
                     verbose=0,
                     callbacks=[means, watch, total, bar, growth, snapshot, stop],
                 )
-            except callbacks.Stopped:
+            except stopping.Stopped:
                 return
             finally:
                 bar.close()

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from pgi.training import callbacks
-from pgi.training.callbacks import OnceASecond, StopOnNonFinite, WarnOfGrowth
+from pgi.training import callbacks, stopping
+from pgi.training.callbacks import OnceASecond, WarnOfGrowth
 from pgi.training.run_folder import RunFolder
 
 WHOLE = "generator/gradient_norm"
@@ -86,7 +86,7 @@ def test_losses_are_fetched_from_the_device_once_a_second(tmp_path, monkeypatch)
             return 1.0
 
     monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
-    watch = StopOnNonFinite(RunFolder(tmp_path))
+    watch = stopping.StopOnNonFinite(RunFolder(tmp_path))
     watch.set_model(SimpleNamespace(step=0))
     watch.on_train_begin()
     for _ in range(100):
@@ -97,9 +97,9 @@ def test_losses_are_fetched_from_the_device_once_a_second(tmp_path, monkeypatch)
 
 def test_keras_converts_no_logs_for_these_callbacks(tmp_path: Path):
     kinds: list[Any] = [
-        StopOnNonFinite(RunFolder(tmp_path)),
+        stopping.StopOnNonFinite(RunFolder(tmp_path)),
         WarnOfGrowth(RunFolder(tmp_path)),
-        callbacks.TotalSteps(1),
+        stopping.TotalSteps(1),
         callbacks.ContinueMeans(None),
         callbacks.ProgressBar(0, 1, 1.0),
     ]

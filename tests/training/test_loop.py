@@ -26,7 +26,7 @@ from pgi.errors import Interrupted, NonFiniteLossError, RunFolderError, WriteErr
 from pgi.inference import load_checkpoint
 from pgi.losses import hole_l1
 from pgi.models import Objective, PyramidGenerator
-from pgi.training import callbacks, checkpoints, description, lock, loop, pipeline
+from pgi.training import checkpoints, description, lock, loop, pipeline, stopping
 from pgi.training.checkpoints import Checkpoints
 from pgi.training.reading import FileSource
 from pgi.training.run_folder import Checkpoint, RunFolder, checkpoints_in
@@ -291,14 +291,14 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_
 def test_weights_that_break_in_the_last_step_of_a_snapshot_are_not_saved(tmp_path: Path) -> None:
     run = tmp_path / "run"
 
-    class Breaking(callbacks.TotalSteps):
+    class Breaking(stopping.TotalSteps):
         def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
             super().on_train_batch_end(batch, logs)
             if self.model.step == 4:
                 self.model.sub_generators[0].refine.decoder.conv17.bias.assign([np.inf] * 3)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(callbacks, "TotalSteps", Breaking)
+        patch.setattr(stopping, "TotalSteps", Breaking)
         with pytest.raises(NonFiniteLossError, match=r"level_0's sub-generator .*step-2"):
             loop.train(tiny(steps=6, levels=(16,)), *sources(), run)
     assert all(np.isfinite(x).all() for x in newest_checkpoint(run).values())
@@ -364,7 +364,7 @@ def test_a_run_stopped_at_any_steps_has_the_snapshots_of_an_undisturbed_one(
     }
     now = [0.0]
 
-    class Stopping(callbacks.TotalSteps):
+    class Stopping(stopping.TotalSteps):
         def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
             super().on_train_batch_end(batch, logs)
             if self.taken == step and how == "time":
@@ -374,7 +374,7 @@ def test_a_run_stopped_at_any_steps_has_the_snapshots_of_an_undisturbed_one(
                 time.sleep(0.3)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(callbacks, "TotalSteps", Stopping)
+        patch.setattr(stopping, "TotalSteps", Stopping)
         patch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
         for step, how in stops.items():
             limited = replace(config, train=replace(config.train, minutes=1.0))
@@ -394,20 +394,20 @@ def test_a_run_stopped_at_any_steps_has_the_snapshots_of_an_undisturbed_one(
 
 @pytest.mark.usefixtures("eagerly")
 def test_a_signal_in_the_last_step_is_no_interruption(tmp_path: Path) -> None:
-    class Stopping(callbacks.TotalSteps):
+    class Stopping(stopping.TotalSteps):
         def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
             super().on_train_batch_end(batch, logs)
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.3)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(callbacks, "TotalSteps", Stopping)
+        patch.setattr(stopping, "TotalSteps", Stopping)
         assert loop.train(tiny(steps=1, levels=(16,)), *sources(), tmp_path / "run")["step"] == 1
 
 
 @pytest.mark.usefixtures("eagerly")
 def test_weights_that_are_not_finite_are_not_saved_at_an_interruption(tmp_path: Path) -> None:
-    class Breaking(callbacks.TotalSteps):
+    class Breaking(stopping.TotalSteps):
         def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
             super().on_train_batch_end(batch, logs)
             self.model.sub_generators[0].refine.decoder.conv17.bias.assign([np.inf] * 3)
@@ -415,7 +415,7 @@ def test_weights_that_are_not_finite_are_not_saved_at_an_interruption(tmp_path: 
             time.sleep(0.3)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(callbacks, "TotalSteps", Breaking)
+        patch.setattr(stopping, "TotalSteps", Breaking)
         with pytest.raises(NonFiniteLossError, match="level_0's sub-generator"):
             loop.train(tiny(steps=6, levels=(16,)), *sources(), tmp_path / "run")
     assert not checkpoints_in(tmp_path / "run/checkpoints")
