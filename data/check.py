@@ -93,9 +93,9 @@ def training_samples(
 ) -> Iterator[tuple[UInt8Array, BoolArray]]:
     """A run's first samples: crops `[S, S, 3]` at its highest level, and their holes `[S, S]`."""
     from pgi import images  # TensorFlow takes seconds to import.
-    from pgi.training import loop, pipeline
+    from pgi.training import examples, pipeline
 
-    crops = loop.training_crops(config, source, batch_size=1).take(count)
+    crops = examples.training_crops(config, source, batch_size=1).take(count)
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, config.train.seed)
     for pyramid, masks in pipeline.apply_on(crops, build, device=None):
         yield images.to_uint8(pyramid[-1])[0].numpy(), masks[-1][0, ..., 0].numpy() > 0.5

@@ -1,12 +1,14 @@
 """What all programs share: flags, error messages and exit statuses.
 
-Exit status: 0 done, 1 something failed, 2 it could not start, 128 + N interrupted by signal N: 130
-by Ctrl-C, and in a training also 143 by SIGTERM, 138 by SIGUSR1.
+Exit status: 0 done, 1 something failed, 2 it could not start, 75 another worker of the training is
+lost (to be started again), 128 + N interrupted by signal N: 130 by Ctrl-C, and in a training also
+143 by SIGTERM, 138 by SIGUSR1.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +17,16 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from pgi.config import ExperimentConfig, from_dict, to_dict
-from pgi.errors import Interrupted, UserError
+from pgi.errors import Interrupted, LostWorkerError, UserError
 from pgi.rules import check
+from pgi.training import cluster
 
 
 def run(
-    main: Callable[[list[str]], int | None], define_flags: Callable[[], None], on_interrupt: str
+    main: Callable[[list[str]], int | None],
+    define_flags: Callable[[], None],
+    on_interrupt: str,
+    workers: bool = False,
 ) -> None:
     """Runs a program and ends the process.
 
@@ -31,6 +37,7 @@ def run(
         define_flags: called before the flags are parsed, and not on import, since tests import
             several programs that have flags of the same name.
         on_interrupt: what remains after Ctrl-C, for the message.
+        workers: whether several processes may run it together, as TF_CONFIG describes them.
     """
 
     def guarded(argv: list[str]) -> int | None:
@@ -39,9 +46,13 @@ def run(
             # File names may not be valid text, and a terminal may lack arrows.
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
+            if not workers:
+                cluster.refuse()
             return main(argv)
         except Interrupted as error:
             status, message = 128 + error.signal, f"{error}; {on_interrupt}"
+        except LostWorkerError as error:
+            status, message = os.EX_TEMPFAIL, f"error: {error}; {on_interrupt}"
         except (UserError, app.UsageError, OSError) as error:
             status, message = 2, f"error: {error}"
         except KeyboardInterrupt:

@@ -23,9 +23,11 @@ from pgi import images
 from pgi.config import ExperimentConfig, to_dict
 from pgi.evaluation.methods import Case, classical
 from pgi.losses import hole_l1
-from pgi.training import loop, summary
+from pgi.training import devices, examples, loop, summary
 from pgi.training.reading import ImageSource
 from pgi.training.run_folder import RunFolder
+from pgi.training.stages import stages
+from pgi.training.workers import Workers
 
 
 def main(argv: list[str]) -> None:
@@ -36,14 +38,18 @@ def main(argv: list[str]) -> None:
         print(json.dumps(to_dict(config), indent=2))
         print(summary.summarize(loop.make_model(config), config.train.batch_size))
         return
+    # First of all: TensorFlow must know of other workers before it lists devices.
+    strategy = devices.choose(flags.FLAGS.strategy, [stage.batch_size for stage in stages(config)])
+    workers = Workers(strategy)
     workdir = Path(flags.FLAGS.workdir or default_workdir(config))
     sources = data.load(config.data.dataset)
-    gpus = len(tf.config.list_logical_devices("GPU"))
-    device = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else "the CPU"
     photographs = f"{len(sources[0])} photographs, {len(sources[1])} held out"
-    print(f"Training on {device} with {photographs}; run folder {workdir}")
-    last = loop.train(config, *sources, workdir, licence=licence(config.data.dataset))
-    _report(config, workdir, last, sources)
+    where = devices.describe(strategy)
+    workers.say(f"Training on {where} with {photographs}; run folder {workdir}")
+    terms = licence(config.data.dataset)
+    last = loop.train(config, *sources, workdir, strategy, licence=terms)
+    if workers.chief:
+        _report(config, workdir, last, sources)
 
 
 def default_workdir(config: ExperimentConfig) -> str:
@@ -81,7 +87,7 @@ def _report(
 
 def classical_hole_l1(config: ExperimentConfig, source: ImageSource) -> dict[str, float]:
     """Hole L1 of the methods without training, on the validation examples of the highest level."""
-    pyramid, masks = loop.validation_examples(config, source)
+    pyramid, masks = examples.validation_examples(config, source)
     pixels, holes = images.to_uint8(pyramid[-1]).numpy(), masks[-1].numpy()[..., 0] > 0.5
     found = {}
     for method in classical():
@@ -95,8 +101,11 @@ def classical_hole_l1(config: ExperimentConfig, source: ImageSource) -> dict[str
 def _define_flags() -> None:
     program.define_config()
     flags.DEFINE_string("workdir", None, "Run folder; default runs/CONFIG_DATASET.")
+    devices_ = "Devices: one, all local ones, or those of all workers in TF_CONFIG or Slurm."
+    flags.DEFINE_enum("strategy", "auto", devices.STRATEGIES, devices_)
     flags.DEFINE_bool("dry-run", False, "Print config, output shapes and parameters; do not train.")
 
 
 if __name__ == "__main__":
-    program.run(main, _define_flags, "the same command continues from the last checkpoint")
+    remains = "the same command continues from the last checkpoint"
+    program.run(main, _define_flags, remains, workers=True)

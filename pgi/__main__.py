@@ -18,6 +18,7 @@ from pgi.files.encoding import FORMATS
 from pgi.files.inpaint import Settings, inpaint_files
 from pgi.files.jobs import plan
 from pgi.files.pictures import POLARITIES
+from pgi.training import cluster
 
 if typing.TYPE_CHECKING:
     from pgi.inference import Inpainter
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # File names may contain bytes that the terminal cannot show.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        cluster.refuse()
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
         print(f"interrupted; {arguments.on_interrupt}", file=sys.stderr)

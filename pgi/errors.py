@@ -64,3 +64,11 @@ class NonFiniteLossError(UserError, ArithmeticError):
     def __init__(self, step: int, reason: str, advice: str) -> None:
         super().__init__(f"step {step}: {reason}. {advice}")
         self.step, self.reason = step, reason
+
+
+class WorkersError(UserError):
+    """The processes of a training do not fit together, or one of them has stopped."""
+
+
+class LostWorkerError(WorkersError):
+    """A process of a training is gone; the message names it. To be started again with the rest."""

@@ -26,6 +26,8 @@ FLOORS = (
         "pgi.training.metrics_file",
         "pgi.training.interruption",
         "pgi.training.lock",
+        "pgi.training.cluster",
+        "pgi.training.workers",
         "pgi.training.description",
     ),
     ("pgi.models",),

@@ -28,11 +28,16 @@ class NamedMeans(keras.metrics.MeanTensor):
 
         Args:
             values: `[B]`, or scalars of the whole batch; of the same names in every batch.
-            examples: their number, B.
+            examples: their number, B, or the sum of their weights; with 0 nothing is added.
         """
         self.names = tuple(values)
         self.update_state(tf.stack([tf.reduce_mean(x) for x in values.values()]), examples)
         return self.result()
+
+    def state(self) -> tuple[FloatArray, FloatArray]:
+        """Total and count, summed over the replicas of all workers."""
+        total, count = (tf.convert_to_tensor(x).numpy() for x in (self.total, self.count))
+        return total, count
 
     def restore(self, total: FloatArray, count: FloatArray) -> None:
         """Continues from the state that `total` and `count` had in another process."""

@@ -92,7 +92,8 @@ class PyramidGenerator(keras.Model):
     With `training=True` a call uses the weights that are trained, otherwise their moving average,
     if `compile` was told to keep one.
 
-    `evaluate` takes a dataset of `(images, masks)`. So does `fit`, unless `compile` was given a
+    `evaluate` takes a dataset of `(images, masks)` or `(images, masks, weights)`, with one weight
+    for each example. `fit` takes one of `(images, masks)`, unless `compile` was given a
     `preprocess` that makes them from other batches.
 
     Args:
@@ -257,7 +258,8 @@ class PyramidGenerator(keras.Model):
             ValueError: the number of weights is not that of the levels, or the model has no
                 discriminators.
         """
-        super().compile(**kwargs)
+        # An empty list: Keras warns of weights for which it has no metrics of its own.
+        super().compile(weighted_metrics=[], **kwargs)
         if not self.discriminators:
             raise ValueError("discriminator_width must be a number in training, got None")
         self.objective = (objective or Objective()).of_levels(len(self.levels))
@@ -278,6 +280,8 @@ class PyramidGenerator(keras.Model):
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         self._train_means, self._test_means = NamedMeans(), NamedMeans()
+        # The means are of all replicas. Keras would add up those that several workers return.
+        self.distribute_reduction_method = "first"
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -366,10 +370,16 @@ class PyramidGenerator(keras.Model):
 
     def test_step(self, data: Any) -> Logs:
         """L1 in the hole of the levels that are trained, and of filling with the mean colour."""
-        images, masks = data
+        images, masks, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if weights is None:
+            weights = tf.ones(tf.shape(images[0])[:1])
         outputs = self((images[: self.top], masks[: self.top]))
-        terms = validation_terms(images, masks, outputs)
-        return self._test_means.add_batch(terms, tf.shape(images[0])[0])
+        total = tf.reduce_sum(weights)
+        means = {
+            name: tf.math.divide_no_nan(tf.reduce_sum(weights * values), total)
+            for name, values in validation_terms(images, masks, outputs).items()
+        }
+        return self._test_means.add_batch(means, total)
 
     def _trained_generators(self) -> Networks:
         """Trainable variables of each network of the trained levels' sub-generators."""

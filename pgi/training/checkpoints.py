@@ -140,6 +140,8 @@ class Checkpoints:
         done = [line[BEST_BY] for line in run.read_metrics() if BEST_BY in line]
         self.least = min(done, default=math.inf)
         self.last_milestone = max(run.milestone_steps(), default=0)
+        # Made here, since inside `fit` a new variable would be one of all workers together.
+        self._means = [tf.Variable([], shape=[None]) for _ in range(2)]
 
     def save(self, step: int, validation: float | None) -> None:
         """Saves the latest checkpoint, and a copy if it is a milestone or the best so far.
@@ -156,11 +158,12 @@ class Checkpoints:
             self.least = validation
         self._write(self.run.checkpoints, step, keep=self.train.keep_checkpoints)
 
-    def save_between_snapshots(self, step: int) -> None:
-        """Saves the latest checkpoint, with the means of the metrics since the last snapshot."""
-        means = self.model.metrics[0]  # Those of training.
+    def save_between_snapshots(self, step: int, means: tuple[FloatArray, FloatArray]) -> None:
+        """Saves the latest checkpoint, with total and count of the metrics' means so far."""
+        for variable, value in zip(self._means, means):
+            variable.assign(value)
+        state = tf.train.Checkpoint(**dict(zip(("total", "count"), self._means)))
         keep = self.train.keep_checkpoints
-        state = tf.train.Checkpoint(total=means.total, count=means.count)
         self._write(self.run.checkpoints, step, keep, running_means=state)
 
     def _write(

@@ -8,30 +8,43 @@ to the bit on a CPU.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from signal import Signals
 
 import tensorflow as tf
 from tensorflow import keras
 
-from pgi.config import ExperimentConfig
-from pgi.errors import Interrupted
+from pgi.config import ExperimentConfig, to_dict
+from pgi.errors import Interrupted, RunFolderError
 from pgi.models import Objective, PyramidGenerator
-from pgi.rules import check
-from pgi.training import callbacks, checkpoints, initial_weights, pipeline, stopping
+from pgi.training import (
+    callbacks,
+    checkpoints,
+    devices,
+    examples,
+    initial_weights,
+    pipeline,
+    stopping,
+)
 from pgi.training.checkpoints import Checkpoints
 from pgi.training.interruption import Interruption
 from pgi.training.reading import ImageSource
 from pgi.training.run_folder import Checkpoint, RunFolder, checkpoints_in
 from pgi.training.snapshot import Snapshot
 from pgi.training.stages import LearningRate, Stage, stages
+from pgi.training.stopping import Agreement
+from pgi.training.workers import Workers
 
 # Rows of a sample picture.
 _PICTURES = 4
+# A reason to stop that is no signal.
+_TIME_OVER = -1
+_SHARED = "the run folder must be on a file system that all workers share"
 
 
 def train(
@@ -49,7 +62,8 @@ def train(
         train_source: photographs to learn from.
         validation_source: photographs held out.
         workdir: the run folder, new or of the same config.
-        strategy: the devices; None for `default_strategy`.
+        strategy: the devices; None for `devices.local`. With several workers, each calls this
+            function with the same arguments.
         licence: of the images, for the model card.
 
     Returns:
@@ -57,107 +71,152 @@ def train(
         was over before the first snapshot. A time limit ends between two steps and saves the step.
 
     Raises:
-        RuleError: a batch, or the validation images, cannot be split evenly over the replicas, or
-            the initial weights do not fit.
+        RuleError: a batch cannot be split evenly over the replicas, or the initial weights do not
+            fit.
         RunFolderError: the folder belongs to another run or is in use, or its checkpoints are lost
             or damaged.
-        Interrupted: SIGINT, SIGTERM or SIGUSR1 came, and the step that it came in is saved. Only
-            the main thread of a program notices these signals; a second one ends the process.
+        Interrupted: SIGINT, SIGTERM or SIGUSR1 came, to this or another worker, and the step at
+            which all stopped is saved. Only the main thread of a program notices these signals; a
+            second one ends the process.
+        WorkersError: workers have different configs or images, or another one cannot go on.
+        LostWorkerError: another worker is gone.
         WriteError: the disk is full or read-only; the last checkpoint is kept.
         NonFiniteLossError: a loss diverged; the last good checkpoint is kept.
     """
-    strategy = _checked(strategy, config)
-    run = RunFolder(workdir)
-    with strategy.scope():
-        model = make_model(config)
-    if config.train.initial_weights and not checkpoints_in(run.checkpoints):
-        print(initial_weights.load(model, config.train.initial_weights))
+    strategy = devices.checked(strategy, [stage.batch_size for stage in stages(config)])
+    workers, run = Workers(strategy), RunFolder(workdir)
     sources = {"train": train_source, "validation": validation_source}
     images = {x: [len(s), s.identity()] for x, s in sources.items()}
-    with run.locked():
-        newest = run.checkpoint_to_continue()
-        if newest and (newest.step or 0) >= config.train.steps:
-            run.refuse_other(config, images)
-            print(f"All {config.train.steps:,} steps are done")
+    with workers.watched(), contextlib.ExitStack() as held:
+        workers.agree("another config", to_dict(config))
+        workers.agree("other images", images)
+        with strategy.scope():
+            model = make_model(config)
+        training = _Training(config, train_source, validation_source, strategy, workers, model, run)
+        if config.train.initial_weights and not checkpoints_in(run.checkpoints):
+            with workers.sharing_errors():
+                workers.say(initial_weights.load(model, config.train.initial_weights))
+        with workers.sharing_errors():
+            if workers.chief:
+                held.enter_context(run.locked())
+                training.newest = run.checkpoint_to_continue()
+                if training.done():
+                    run.refuse_other(config, images)
+                else:
+                    run.begin(config, images, licence)
+        training.newest = _newest_of_all(training)
+        if training.done():
+            workers.say(f"All {config.train.steps:,} steps are done")
         else:
-            run.begin(config, images, licence)
-            _continue(config, train_source, validation_source, strategy, model, run, newest)
-        run.forget_divergence()
+            _continue(training)
+        with workers.sharing_errors():
+            if workers.chief:
+                run.forget_divergence()
         return (run.read_metrics() or [{}])[-1]
 
 
-def _continue(
-    config: ExperimentConfig,
-    train_source: ImageSource,
-    validation_source: ImageSource,
-    strategy: tf.distribute.Strategy,
-    model: PyramidGenerator,
-    run: RunFolder,
-    newest: Checkpoint | None,
-) -> None:
+@dataclasses.dataclass
+class _Training:
+    """What belongs to one call of `train`."""
+
+    config: ExperimentConfig
+    train_source: ImageSource
+    validation_source: ImageSource
+    strategy: tf.distribute.Strategy
+    workers: Workers
+    model: PyramidGenerator
+    run: RunFolder
+    newest: Checkpoint | None = None
+
+    def done(self) -> bool:
+        """Whether the checkpoint to continue is that of the last step."""
+        return self.newest is not None and (self.newest.step or 0) >= self.config.train.steps
+
+
+def _newest_of_all(training: _Training) -> Checkpoint | None:
+    """The checkpoint that the chief found, for every worker."""
+    workers, newest = training.workers, training.newest
+    step = workers.chiefs((newest.step or 0) if newest else -1)
+    if step < 0:
+        return None
+    newest = Checkpoint(training.run.checkpoints / f"step-{step}")
+    with workers.sharing_errors():
+        if not newest.files:
+            raise RunFolderError(f"{newest} is not there; {_SHARED}")
+    return newest
+
+
+def _continue(training: _Training) -> None:
     """Trains from the newest checkpoint, if there is one, until the end, a signal or the limit."""
-    if newest:
-        checkpoints.restore(checkpoints.networks(model), newest)
-        print(f"Continues at step {model.step:,}")
-    run.forget_after(model.step)
-    end = time.monotonic() + 60 * (config.train.minutes or math.inf)
+    workers, run, model = training.workers, training.run, training.model
+    if training.newest:
+        with workers.sharing_errors():
+            checkpoints.restore(checkpoints.networks(model), training.newest)
+        workers.say(f"Continues at step {model.step:,}")
+    workers.agree(f"another step in its checkpoint ({_SHARED})", model.step)
+    with workers.sharing_errors():
+        if workers.chief:
+            run.forget_after(model.step)
+    minutes = training.config.train.minutes
+    end = time.monotonic() + 60 * (minutes or math.inf)
     with Interruption() as interruption:
 
-        def seconds_left() -> float:
-            return 0.0 if interruption.signal else end - time.monotonic()
+        def reason() -> int:
+            return interruption.signal or (_TIME_OVER if time.monotonic() >= end else 0)
 
-        _train_stages(
-            *(config, train_source, validation_source, strategy, model, run, newest, seconds_left)
-        )
-    if model.step < config.train.steps:
-        _report_stop(run, model.step, interruption.signal)
+        agreement = Agreement(workers, reason)
+        _train_stages(training, agreement, end)
+    if model.step < training.config.train.steps:
+        assert agreement.found
+        _report_stop(training, *agreement.found)
 
 
-def _train_stages(
-    config: ExperimentConfig,
-    train_source: ImageSource,
-    validation_source: ImageSource,
-    strategy: tf.distribute.Strategy,
-    model: PyramidGenerator,
-    run: RunFolder,
-    newest: Checkpoint | None,
-    seconds_left: Callable[[], float],
-) -> None:
-    """Trains all stages that are not done yet, or until no time is left."""
+def _train_stages(training: _Training, agreement: Agreement, end: float) -> None:
+    """Trains all stages that are not done yet, or until the workers agree to stop."""
+    config, strategy, workers = training.config, training.strategy, training.workers
+    model, run, newest = training.model, training.run, training.newest
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, config.train.seed)
-    examples = validation_examples(config, validation_source)
-    validation = tf.data.Dataset.from_tensor_slices(examples).batch(strategy.num_replicas_in_sync)
-    pictures = tf.nest.map_structure(lambda x: x[:_PICTURES], examples)
+    held_out = examples.validation_examples(config, training.validation_source)
+    validation, validation_steps = examples.validation_batches(held_out, strategy)
+    pictures = tf.nest.map_structure(lambda x: x[:_PICTURES], held_out)
     means = callbacks.ContinueMeans(checkpoints.running_means(newest) if newest else None)
-    watch, growth = stopping.StopOnNonFinite(run), callbacks.WarnOfGrowth(run)
+    alone = workers.count == 1
+    watch = stopping.StopOnNonFinite(run, None if alone else lambda: agreement.due)
     saved = Checkpoints(run, model, config.train)
-    snapshot = Snapshot(run, saved, pictures)
-    stop = stopping.StopWhenDue(lambda: seconds_left() <= 0, watch, saved)
+    of_chief: list[keras.callbacks.Callback] = [callbacks.WarnOfGrowth(run)] * workers.chief
+    snapshot = Snapshot(workers, run, saved, pictures)
+    stop = stopping.StopWhenAgreed(agreement, watch, saved)
     interval = config.train.snapshot_steps
     for stage in stages(config):
         compiled = False
-        while stage.first_step <= model.step < stage.last_step and seconds_left() > 0:
-            first = stage.sample(model.step)
-            crops = training_crops(config, train_source, stage.batch_size, first)
-            feed = pipeline.feed(crops, build, strategy)
+        while stage.first_step <= model.step < stage.last_step and not agreement.agree():
+            feed = examples.feed(
+                functools.partial(
+                    examples.training_crops,
+                    *(config, training.train_source, stage.batch_size, stage.sample(model.step)),
+                ),
+                build,
+                strategy,
+            )
             if not compiled:
-                _begin_stage(config, stage, strategy, model, newest, feed.preprocess)
+                _begin_stage(training, stage, feed.preprocess)
                 compiled = True
             # After an interruption, first the rest of its interval between two snapshots.
             rest = -(model.step - stage.first_step) % interval
             until = min(model.step + rest, stage.last_step) if rest else stage.last_step
-            bar = callbacks.ProgressBar(
-                model.step, stage.last_step, seconds_left(), _label(config, stage)
-            )
+            seconds = end - time.monotonic()
+            bar = callbacks.ProgressBar(model.step, stage.last_step, seconds, _label(config, stage))
             total = stopping.TotalSteps(until)
+            shown = [bar] * workers.chief
             try:
                 model.fit(
                     feed.dataset,
                     epochs=config.train.steps,
                     steps_per_epoch=interval,
                     validation_data=validation,
+                    validation_steps=validation_steps,
                     verbose=0,
-                    callbacks=[means, watch, total, bar, growth, snapshot, stop],
+                    callbacks=[means, total, agreement, watch, *of_chief, *shown, snapshot, stop],
                 )
             except stopping.Stopped:
                 return
@@ -165,16 +224,10 @@ def _train_stages(
                 bar.close()
 
 
-def _begin_stage(
-    config: ExperimentConfig,
-    stage: Stage,
-    strategy: tf.distribute.Strategy,
-    model: PyramidGenerator,
-    newest: Checkpoint | None,
-    preprocess: pipeline.Builder | None,
-) -> None:
+def _begin_stage(training: _Training, stage: Stage, preprocess: pipeline.Builder | None) -> None:
     """Compiles the model for a stage, and continues the stage's optimisers if it had begun."""
-    with strategy.scope():
+    model, config, newest = training.model, training.config, training.newest
+    with training.strategy.scope():
         compile_model(model, config, stage, preprocess)
     if newest and model.step > stage.first_step:
         checkpoints.restore(checkpoints.optimizers(model, newest), newest)
@@ -182,35 +235,16 @@ def _begin_stage(
         initial_weights.start_from_below(model, stage.levels[-1])
 
 
-def _report_stop(run: RunFolder, step: int, signal: Signals | None) -> None:
+def _report_stop(training: _Training, worker: int, reason: int) -> None:
     """Says where a training stopped early; raises Interrupted if that was by a signal."""
-    newest = next(iter(checkpoints_in(run.checkpoints)), None)
+    workers, step = training.workers, training.model.step
+    newest = next(iter(checkpoints_in(training.run.checkpoints)), None)
     saved = f"saved: {newest}" if newest else "nothing was learned yet"
-    if signal is not None:
-        raise Interrupted(signal, f"{signal.name} at step {step:,}, {saved}")
-    print(f"The time is over at step {step:,}, {saved}. The same command continues from it")
-
-
-def _checked(
-    strategy: tf.distribute.Strategy | None, config: ExperimentConfig
-) -> tf.distribute.Strategy:
-    """The strategy, or the default one, whose replicas must share every batch evenly."""
-    counts = [("batch_size", stage.batch_size) for stage in stages(config)]
-    counts.append(("validation_images", config.data.validation_images))
-    strategy = strategy or default_strategy(math.gcd(*(count for _, count in counts)))
-    replicas = strategy.num_replicas_in_sync
-    for name, count in counts:
-        check(name, f"a multiple of {replicas} replicas", count % replicas == 0, count)
-    return strategy
-
-
-def default_strategy(examples: int) -> tf.distribute.Strategy:
-    """As many local GPUs as can share `examples` evenly, or the default device."""
-    gpus = [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
-    count = max(n for n in range(1, max(len(gpus), 1) + 1) if examples % n == 0)
-    if count == 1:
-        return tf.distribute.get_strategy()
-    return tf.distribute.MirroredStrategy(gpus[:count])
+    if reason != _TIME_OVER:
+        where = f" of {workers.name(worker)}" if workers.count > 1 else ""
+        name = Signals(reason).name
+        raise Interrupted(reason, f"{name}{where} at step {step:,}, {saved}")
+    workers.say(f"The time is over at step {step:,}, {saved}. The same command continues from it")
 
 
 def make_model(config: ExperimentConfig) -> PyramidGenerator:
@@ -276,43 +310,6 @@ def compile_model(
         accumulation_steps=train.accumulation_steps,
         jit_compile=train.jit_compile,
     )
-
-
-def training_crops(
-    config: ExperimentConfig, source: ImageSource, batch_size: int, first: int = 0
-) -> tf.data.Dataset:
-    """The config's endless training crops, from sample `first` on; see `pipeline.crops`."""
-    data = config.data
-    return pipeline.crops(
-        source,
-        size=config.model.levels[-1],
-        crop=data.crop,
-        batch_size=batch_size,
-        seed=config.train.seed,
-        downsample=data.downsample,
-        flip=data.flip,
-        rotate=data.rotate,
-        colour_jitter=data.colour_jitter,
-        first=first,
-    )
-
-
-def validation_examples(config: ExperimentConfig, source: ImageSource) -> pipeline.Pyramids:
-    """The fixed validation images and masks, in one batch; without augmentation."""
-    seed, count = pipeline.VALIDATION_SEED, config.data.validation_images
-    crops = pipeline.crops(
-        source,
-        size=config.model.levels[-1],
-        crop=config.data.crop,
-        batch_size=count,
-        seed=seed,
-        downsample=config.data.downsample,
-        count=count,
-        shuffle=False,
-    )
-    build = pipeline.pyramid_builder(len(config.model.levels), config.mask, seed)
-    pyramids, masks = next(iter(pipeline.apply_on(crops, build, device=None)))
-    return pyramids, masks
 
 
 def _label(config: ExperimentConfig, stage: Stage) -> str:

@@ -32,6 +32,23 @@ Builder = Callable[[tf.Tensor, tf.Tensor], Pyramids]
 _REFERENCE_SIDE = 256
 
 
+class Part(NamedTuple):
+    """The part of each batch that one worker takes, in smaller batches, one for each device.
+
+    Attributes:
+        worker: number of the worker.
+        workers: number of all workers; they take equal parts, in their order.
+        devices: of this worker.
+    """
+
+    worker: int = 0
+    workers: int = 1
+    devices: int = 1
+
+
+WHOLE = Part()
+
+
 def crops(
     source: ImageSource,
     *,
@@ -46,6 +63,7 @@ def crops(
     first: int = 0,
     count: int | None = None,
     shuffle: bool = True,
+    part: Part = WHOLE,
 ) -> tf.data.Dataset:
     """Batches of crops and their sample numbers, on the host.
 
@@ -65,6 +83,8 @@ def crops(
         first: number of the first sample, where a resumed run continues.
         count: number of samples; the last batch may be smaller. None for an endless dataset.
         shuffle: a new order in every epoch; False for the source's own order.
+        part: of each batch of an endless dataset. Its samples must be divisible by the number of
+            all devices.
 
     Returns:
         Dataset of `(images, numbers)`: `[B, size, size, 3]` uint8 and `[B]` int64.
@@ -86,10 +106,17 @@ def crops(
         image = tf.numpy_function(load, [number, file], tf.uint8)
         return tf.ensure_shape(image, [size, size, 3]), number
 
+    own = batch_size // part.workers
+
+    def of_part(n: tf.Tensor) -> tf.Tensor:
+        return first + n // own * batch_size + part.worker * own + n % own
+
     last = np.iinfo(np.int64).max if count is None else first + count
     numbers = tf.data.Dataset.range(first, last)
+    if part.workers > 1:
+        numbers = tf.data.Dataset.counter().map(of_part)
     samples = numbers.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    batches = samples.batch(batch_size, drop_remainder=count is None)
+    batches = samples.batch(own // part.devices, drop_remainder=count is None)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
@@ -171,37 +198,6 @@ def pyramid_builder(levels: int, mask: MaskConfig, seed: int) -> Builder:
         return images.pyramids(images.to_float(crops), holes, levels)
 
     return build
-
-
-class Feed(NamedTuple):
-    """What `fit` takes.
-
-    Attributes:
-        dataset: endless batches.
-        preprocess: what `train_step` applies to each replica's batch to get pyramids; None if the
-            batches are pyramids.
-    """
-
-    dataset: tf.data.Dataset
-    preprocess: Builder | None
-
-
-def feed(crops: tf.data.Dataset, build: Builder, strategy: tf.distribute.Strategy) -> Feed:
-    """Training batches for the devices of a strategy.
-
-    On a single device, the pyramids are built there as a stage of the dataset, while the step
-    before is computed. A dataset that lies on a device cannot be split over replicas, so for
-    several each replica builds its own at the start of its step.
-
-    Args:
-        crops: batches of crops and their sample numbers, on the host.
-        build: see `pyramid_builder`.
-        strategy: of the training.
-    """
-    if strategy.num_replicas_in_sync > 1:
-        return Feed(crops, build)
-    gpus = tf.config.list_logical_devices("GPU")
-    return Feed(apply_on(crops, build, gpus[0].name if gpus else None), None)
 
 
 def apply_on(

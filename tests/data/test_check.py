@@ -30,7 +30,7 @@ from pgi.config import (
     TrainConfig,
 )
 from pgi.errors import RuleError
-from pgi.training import loop, pipeline
+from pgi.training import examples, pipeline
 from pgi.training.reading import FileSource, ImageSource
 
 ROOT = Path(__file__).parents[2]
@@ -183,8 +183,8 @@ def test_the_sheet_shows_the_first_samples_of_the_training(tmp_path, crop, flip,
     assert check.check_dataset(f"flist:{lists[0]},{lists[1]}", experiment, output) == 1
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
-    # As pgi.training.loop calls them, in its own batches.
-    batches = loop.training_crops(experiment, FileSource(paths), batch_size=4)
+    # As training calls them, in its own batches.
+    batches = examples.training_crops(experiment, FileSource(paths), batch_size=4)
     build = pipeline.pyramid_builder(2, experiment.mask, experiment.train.seed)
     crops, holes = [], []
     for images, numbers in batches.take(6):

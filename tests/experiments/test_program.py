@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 from absl import app, flags
 from experiments import program
-from pgi.errors import Interrupted, PictureError
+from pgi.errors import Interrupted, LostWorkerError, PictureError
 
 def main(argv):
     program.no_arguments(argv)
@@ -23,6 +23,7 @@ def main(argv):
         case "file": open("/no/such/file")
         case "interrupted": raise KeyboardInterrupt
         case "signal": raise Interrupted(15, "SIGTERM at step 3, saved: step-3")
+        case "lost": raise LostWorkerError("worker 1 (b:2) is lost")
         case "bug": raise AssertionError("a bug")
 
 program.run(main, lambda: flags.DEFINE_string("end", "", "How it ends."), "nothing is left")
@@ -45,6 +46,7 @@ def ended(*arguments: str) -> tuple[int, str]:
         (["--end=file"], 2, "error: [Errno 2] No such file or directory: '/no/such/file'\n"),
         (["more", "words"], 2, "error: arguments must be flags only, got 'more words'\n"),
         (["--begin=now"], 2, "cannot read the flags: Unknown command line flag 'begin'\n"),
+        (["--end=lost"], 75, "error: worker 1 (b:2) is lost; nothing is left\n"),
         (["--end=interrupted"], 130, "interrupted; nothing is left\n"),
         (["--end=signal"], 143, "SIGTERM at step 3, saved: step-3; nothing is left\n"),
     ],
@@ -53,6 +55,14 @@ def test_a_program_ends_with_its_status_and_one_line(
     arguments: list[str], status: int, message: str
 ) -> None:
     assert ended(*arguments) == (status, message)
+
+
+def test_a_program_of_one_process_refuses_several_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}'
+    monkeypatch.setenv("TF_CONFIG", cluster)
+    status, message = ended()
+    assert status == 2 and message.startswith("error: TF_CONFIG must be unset or of one worker")
+    assert message.endswith("got '2 workers'\n") and message.count("\n") == 1
 
 
 def test_a_bug_keeps_its_traceback() -> None:

@@ -15,7 +15,7 @@ import pytest
 from experiments.train import classical_hole_l1, default_workdir
 from pgi.config import DataConfig, ExperimentConfig, LossConfig, ModelConfig
 from pgi.opencv import cv2
-from pgi.training.loop import validation_examples
+from pgi.training.examples import validation_examples
 from pgi.training.reading import ImageSource
 
 ROOT = Path(__file__).parents[2]

@@ -26,7 +26,7 @@ from pgi.errors import Interrupted, NonFiniteLossError, RunFolderError, WriteErr
 from pgi.inference import load_checkpoint
 from pgi.losses import hole_l1
 from pgi.models import Objective, PyramidGenerator
-from pgi.training import checkpoints, description, lock, loop, pipeline, stopping
+from pgi.training import checkpoints, description, examples, lock, loop, pipeline, stopping
 from pgi.training.checkpoints import Checkpoints
 from pgi.training.reading import FileSource
 from pgi.training.run_folder import Checkpoint, RunFolder, checkpoints_in
@@ -191,13 +191,14 @@ def test_training_and_validation_crops_are_downsampled() -> None:
     config, larger = tiny(), tiny(levels=(16, 32))
     config.data.downsample = 2
     crops, crops_of_larger = (
-        next(iter(loop.training_crops(x, sources()[0], batch_size=4)))[0] for x in (config, larger)
+        next(iter(examples.training_crops(x, sources()[0], batch_size=4)))[0]
+        for x in (config, larger)
     )
     means = crops_of_larger.numpy().reshape(4, 16, 2, 16, 2, 3).mean(axis=(2, 4))
     assert np.abs(crops.numpy() - means).max() <= 0.5
 
     (*_, truth), (lower, _) = (
-        loop.validation_examples(x, sources()[1])[0] for x in (config, larger)
+        examples.validation_examples(x, sources()[1])[0] for x in (config, larger)
     )
     assert np.abs(truth - lower).max() <= 1.01 / 255  # Rounded to 8 bits.
 

@@ -1,0 +1,103 @@
+"""The devices of a training: one, all of this machine, or those of several machines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from pgi.errors import LostWorkerError
+from pgi.rules import check, check_choice
+from pgi.training import cluster
+from pgi.training.cluster import Cluster
+from pgi.training.workers import Workers
+
+STRATEGIES = ("auto", "one", "mirrored", "multiworker")
+
+
+def choose(name: str, batches: Sequence[int]) -> tf.distribute.Strategy:
+    """The strategy of a name; to be called before TensorFlow runs anything or lists devices.
+
+    Args:
+        name: "one" device; "mirrored" over all local GPUs, or over all logical CPUs without a GPU;
+            "multiworker" for the processes in TF_CONFIG or of a Slurm job step, each with its local
+            GPUs; "auto" for that if there are several processes, otherwise `local(batches)`.
+        batches: sizes of the batches, of all replicas together.
+
+    Raises:
+        RuleError: the environment describes no cluster, or one that is not wanted.
+    """
+    check_choice("--strategy", STRATEGIES, name)
+    found = cluster.from_environment()
+    several = found is not None and len(found.addresses) > 1
+    if several or name == "multiworker":
+        rule = '"auto" or "multiworker" if TF_CONFIG or Slurm starts several processes'
+        check("--strategy", rule, name in ("auto", "multiworker"), name)
+        rule = "in an environment with TF_CONFIG, or in a Slurm job step of several tasks"
+        check("--strategy=multiworker", rule, found is not None, "neither")
+        assert found is not None
+        return multi_worker(found)
+    if name == "mirrored":
+        gpus = tf.config.list_logical_devices("GPU")
+        return mirrored([x.name for x in gpus or tf.config.list_logical_devices("CPU")])
+    return tf.distribute.get_strategy() if name == "one" else local(batches)
+
+
+def checked(
+    strategy: tf.distribute.Strategy | None, batches: Sequence[int]
+) -> tf.distribute.Strategy:
+    """The strategy, or `local(batches)`; RuleError unless its replicas divide every batch."""
+    strategy = strategy or local(batches)
+    replicas = strategy.num_replicas_in_sync
+    for batch in batches:
+        check("batch_size", f"a multiple of {replicas} replicas", batch % replicas == 0, batch)
+    return strategy
+
+
+def local(batches: Sequence[int]) -> tf.distribute.Strategy:
+    """As many local GPUs as divide every batch, or the default device."""
+    gpus = [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
+    examples = math.gcd(*batches)
+    count = max(n for n in range(1, max(len(gpus), 1) + 1) if examples % n == 0)
+    return tf.distribute.get_strategy() if count == 1 else mirrored(gpus[:count])
+
+
+def mirrored(devices: list[str]) -> tf.distribute.Strategy:
+    """`MirroredStrategy` over devices of one kind."""
+    # NCCL is for GPUs only.
+    on_cpu = all("CPU" in name.upper() for name in devices)
+    reduction = tf.distribute.ReductionToOneDevice() if on_cpu else None
+    return tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
+
+
+def multi_worker(cluster: Cluster) -> tf.distribute.Strategy:
+    """`MultiWorkerMirroredStrategy`; waits until all workers are there.
+
+    Raises:
+        LostWorkerError: this worker cannot join the others, for example because they have not
+            noticed yet that it was gone, or because its port is in use.
+    """
+    addresses = cluster.addresses
+    own = f"worker {cluster.index} ({addresses[cluster.index]})"
+    print(f"{own} waits for all {len(addresses)} workers: {', '.join(addresses)}", flush=True)
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(addresses)}),
+        task_type="worker",
+        task_id=cluster.index,
+        rpc_layer="grpc",
+    )
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except tf.errors.OpError as error:
+        raise LostWorkerError(f"{own} cannot join the others: {error.message}") from error
+
+
+def describe(strategy: tf.distribute.Strategy) -> str:
+    """Such as "the CPU", "2 GPUs" or "4 GPUs of 2 workers"."""
+    gpus = len(tf.config.list_logical_devices("GPU"))
+    replicas = strategy.num_replicas_in_sync
+    workers = Workers(strategy).count
+    one = "GPU" if gpus else "CPU"
+    where = f"the {one}" if replicas == 1 else f"{replicas} {one}s"
+    return where + (f" of {workers} workers" if workers > 1 else "")

@@ -1,0 +1,80 @@
+"""The strategy of each name, and training on more devices than there are pictures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pgi.errors import RuleError
+from pgi.training import cluster, devices
+from pgi.training.cluster import Cluster
+from tests.training import worker
+
+FOUR_DEVICES = """
+import json, sys
+import tensorflow as tf
+from pgi.training import devices
+from tests.training import worker
+
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
+results = [
+    worker.train(f"{sys.argv[1]}/{name}", devices.choose(name, [4]), levels=(8,), steps=2)
+    for name in ("one", "mirrored")
+]
+print(json.dumps(results))
+"""
+
+
+def test_one_and_mirrored_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "from_environment", lambda: None)
+    assert devices.choose("one", [4]) is tf.distribute.get_strategy()
+    assert devices.choose("auto", [4]) is tf.distribute.get_strategy()  # There is no GPU here.
+    assert devices.choose("mirrored", [4]).num_replicas_in_sync == 2  # Of tests/conftest.py.
+
+
+@pytest.mark.parametrize("name", ["auto", "multiworker"])
+def test_several_processes_make_a_strategy_of_all(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Cluster(("a:1", "b:2"), 1)
+    monkeypatch.setattr(cluster, "from_environment", lambda: found)
+    monkeypatch.setattr(devices, "multi_worker", lambda cluster: cluster)
+    assert devices.choose(name, [4]) is found
+
+
+@pytest.mark.parametrize(
+    ("name", "addresses", "message"),
+    [
+        ("one", ("a:1", "b:2"), '--strategy must be "auto" or "multiworker"'),
+        ("mirrored", ("a:1", "b:2"), '--strategy must be "auto" or "multiworker"'),
+        ("multiworker", (), "--strategy=multiworker must be in an environment with TF_CONFIG"),
+        ("both", (), "--strategy must be one of auto, one, mirrored, multiworker, got 'both'"),
+    ],
+)
+def test_a_strategy_that_does_not_fit_the_environment_is_refused(
+    name: str, addresses: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Cluster(addresses, 0) if addresses else None
+    monkeypatch.setattr(cluster, "from_environment", lambda: found)
+    with pytest.raises(RuleError) as error:
+        devices.choose(name, [4])
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.slow
+def test_four_devices_train_like_one_with_three_validation_images(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FOUR_DEVICES, str(tmp_path)]
+    root = Path(worker.__file__).parents[2]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=400)
+    assert result.returncode == 0, result.stderr
+    one, four = (x["metrics"] for x in json.loads(result.stdout.splitlines()[-1]))
+    assert one.keys() == four.keys() and one["step"] == 2
+    for name in one:
+        np.testing.assert_allclose(four[name], one[name], 1e-3, 1e-5, err_msg=name)
