@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pgi.errors import WorkersError
 from pgi.rules import check
 
 _EXAMPLE = (
     'JSON such as {"cluster": {"worker": ["host1:12345", "host2:12345"]}, '
     '"task": {"type": "worker", "index": 0}}'
 )
+
+_GO = b"go"
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,60 @@ def refuse(environment: Mapping[str, str] = os.environ) -> None:
     count = len(cluster.addresses) if cluster else 1
     rule = "unset or of one worker, as only experiments.train divides its work among several"
     check("TF_CONFIG", rule, count == 1, f"{count} workers")
+
+
+def meet(cluster: Cluster) -> None:
+    """Waits until all workers of the cluster have called this.
+
+    Here and not in TensorFlow, where neither Ctrl-C nor SIGTERM would end the wait.
+
+    Raises:
+        WorkersError: the chief's port is in use.
+    """
+    host, _, port = cluster.addresses[0].rpartition(":")
+    if cluster.index:
+        while not _is_let_go((host.strip("[]"), int(port)), cluster.index):
+            time.sleep(0.5)
+        return
+    dual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual else socket.AF_INET
+    try:
+        server = socket.create_server(("", int(port)), family=family, dualstack_ipv6=dual)
+    except OSError as error:
+        raise WorkersError(f"worker 0 cannot listen at {cluster.addresses[0]}: {error}") from error
+    waiting: dict[int, socket.socket] = {}
+    with server, contextlib.ExitStack() as connections:
+        while len(waiting) < len(cluster.addresses) - 1:
+            connection = connections.enter_context(server.accept()[0])
+            connection.settimeout(5)
+            with contextlib.suppress(OSError, ValueError):  # Others may try the port too.
+                index = int(connection.recv(16))
+                if 0 < index < len(cluster.addresses):
+                    connection.setblocking(False)
+                    waiting[index] = connection
+            waiting = {n: each for n, each in waiting.items() if _is_open(each)}
+        for each in waiting.values():
+            each.sendall(_GO)
+
+
+def _is_let_go(chief: tuple[str, int], index: int) -> bool:
+    """Whether the chief, if it is there, says that all are there."""
+    try:
+        with socket.create_connection(chief, timeout=5) as connection:
+            connection.sendall(str(index).encode())
+            connection.settimeout(None)
+            return connection.recv(len(_GO), socket.MSG_WAITALL) == _GO
+    except OSError:
+        return False
+
+
+def _is_open(connection: socket.socket) -> bool:
+    try:
+        return bool(connection.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 def _from_tf_config(text: str) -> Cluster | None:

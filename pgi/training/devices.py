@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -71,26 +73,31 @@ def mirrored(devices: list[str]) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
 
 
-def multi_worker(cluster: Cluster) -> tf.distribute.Strategy:
+def multi_worker(of: Cluster) -> tf.distribute.Strategy:
     """`MultiWorkerMirroredStrategy`; waits until all workers are there.
 
     Raises:
         LostWorkerError: this worker cannot join the others, for example because they have not
             noticed yet that it was gone, or because its port is in use.
     """
-    addresses = cluster.addresses
-    own = f"worker {cluster.index} ({addresses[cluster.index]})"
-    print(f"{own} waits for all {len(addresses)} workers: {', '.join(addresses)}", flush=True)
+    own = f"worker {of.index} ({of.addresses[of.index]})"
+    print(f"{own} waits for all {len(of.addresses)}: {', '.join(of.addresses)}", flush=True)
+    cluster.meet(of)
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
-        tf.train.ClusterSpec({"worker": list(addresses)}),
+        tf.train.ClusterSpec({"worker": list(of.addresses)}),
         task_type="worker",
-        task_id=cluster.index,
+        task_id=of.index,
         rpc_layer="grpc",
     )
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except tf.errors.OpError as error:
         raise LostWorkerError(f"{own} cannot join the others: {error.message}") from error
+    finally:
+        # TensorFlow takes SIGTERM for itself, so that it would end nothing.
+        handler = signal.getsignal(signal.SIGTERM)
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:

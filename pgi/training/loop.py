@@ -22,6 +22,7 @@ from tensorflow import keras
 from pgi.config import ExperimentConfig, to_dict
 from pgi.errors import Interrupted, RunFolderError
 from pgi.models import Objective, PyramidGenerator
+from pgi.rules import check
 from pgi.training import (
     callbacks,
     checkpoints,

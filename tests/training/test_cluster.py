@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+import time
 
 import pytest
 
 from pgi import __main__ as pgi_program
-from pgi.errors import RuleError
+from pgi.errors import RuleError, WorkersError
 from pgi.training import cluster
 from pgi.training.cluster import Cluster
 
@@ -128,3 +131,61 @@ def test_programs_of_one_process_refuse_several_workers(
     assert line.startswith("pgi inpaint: error: TF_CONFIG must be unset or of one worker")
     monkeypatch.setenv("TF_CONFIG", tf_config({"worker": ADDRESSES[:1]})["TF_CONFIG"])
     cluster.refuse()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_workers_meet_when_the_last_one_is_there() -> None:
+    addresses = (f"localhost:{free_port()}", "localhost:1", "localhost:2")
+    met: list[int] = []
+
+    def meet(index: int) -> None:
+        cluster.meet(Cluster(addresses, index))
+        met.append(index)
+
+    threads = [threading.Thread(target=meet, args=(index,), daemon=True) for index in (1, 0, 2)]
+    threads[0].start()  # The chief is not there yet.
+    time.sleep(0.2)
+    threads[1].start()
+    time.sleep(1.5)
+    for text in (b"GET / HTTP/1.1", b"7"):  # Something else, and no worker of this cluster.
+        with socket.create_connection(("localhost", int(addresses[0].rpartition(":")[2]))) as other:
+            other.sendall(text)
+    time.sleep(0.2)
+    assert not met
+    threads[2].start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert sorted(met) == [0, 1, 2]
+
+
+def test_a_worker_that_went_away_is_waited_for_again() -> None:
+    addresses = (f"localhost:{free_port()}", "localhost:1", "localhost:2")
+    chief = threading.Thread(target=cluster.meet, args=(Cluster(addresses, 0),), daemon=True)
+    chief.start()
+    time.sleep(0.2)
+    with socket.create_connection(("localhost", int(addresses[0].rpartition(":")[2]))) as gone:
+        gone.sendall(b"2")
+        time.sleep(0.2)
+    others = [
+        threading.Thread(target=cluster.meet, args=(Cluster(addresses, index),), daemon=True)
+        for index in (1, 2)
+    ]
+    others[0].start()
+    time.sleep(0.5)
+    assert chief.is_alive()
+    others[1].start()
+    for thread in (chief, *others):
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+
+
+def test_a_chief_whose_port_is_in_use_says_so() -> None:
+    with socket.create_server(("", 0)) as server:
+        address = f"localhost:{server.getsockname()[1]}"
+        with pytest.raises(WorkersError, match=f"worker 0 cannot listen at {address}"):
+            cluster.meet(Cluster((address, "localhost:1"), 0))
