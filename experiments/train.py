@@ -26,7 +26,6 @@ from pgi.losses import hole_l1
 from pgi.training import devices, examples, loop, summary
 from pgi.training.reading import ImageSource
 from pgi.training.run_folder import RunFolder
-from pgi.training.stages import stages
 from pgi.training.workers import Workers
 
 
@@ -39,7 +38,7 @@ def main(argv: list[str]) -> None:
         print(summary.summarize(loop.make_model(config), config.train.batch_size))
         return
     # First of all: TensorFlow must know of other workers before it lists devices.
-    strategy = devices.choose(flags.FLAGS.strategy, [stage.batch_size for stage in stages(config)])
+    strategy = devices.choose(flags.FLAGS.strategy, config)
     workers = Workers(strategy)
     workdir = Path(flags.FLAGS.workdir or default_workdir(config))
     sources = data.load(config.data.dataset)

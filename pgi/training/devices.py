@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
-from collections.abc import Sequence
 
 import tensorflow as tf
 
+from pgi.config import ExperimentConfig
 from pgi.errors import LostWorkerError
 from pgi.rules import check, check_choice
 from pgi.training import cluster
 from pgi.training.cluster import Cluster
+from pgi.training.stages import stages
 from pgi.training.workers import Workers
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker")
 
 
-def choose(name: str, batches: Sequence[int]) -> tf.distribute.Strategy:
+def choose(name: str, config: ExperimentConfig) -> tf.distribute.Strategy:
     """The strategy of a name; to be called before TensorFlow runs anything or lists devices.
 
     Args:
         name: "one" device; "mirrored" over all local GPUs, or over all logical CPUs without a GPU;
             "multiworker" for the processes in TF_CONFIG or of a Slurm job step, each with its local
-            GPUs; "auto" for that if there are several processes, otherwise `local(batches)`.
-        batches: sizes of the batches, of all replicas together.
+            GPUs; "auto" for that if there are several processes, otherwise `local(config)`.
+        config: of the experiment.
 
     Raises:
         RuleError: the environment describes no cluster, or one that is not wanted.
@@ -43,25 +43,17 @@ def choose(name: str, batches: Sequence[int]) -> tf.distribute.Strategy:
     if name == "mirrored":
         gpus = tf.config.list_logical_devices("GPU")
         return mirrored([x.name for x in gpus or tf.config.list_logical_devices("CPU")])
-    return tf.distribute.get_strategy() if name == "one" else local(batches)
+    return tf.distribute.get_strategy() if name == "one" else local(config)
 
 
-def checked(
-    strategy: tf.distribute.Strategy | None, batches: Sequence[int]
-) -> tf.distribute.Strategy:
-    """The strategy, or `local(batches)`; RuleError unless its replicas divide every batch."""
-    strategy = strategy or local(batches)
-    replicas = strategy.num_replicas_in_sync
-    for batch in batches:
-        check("batch_size", f"a multiple of {replicas} replicas", batch % replicas == 0, batch)
-    return strategy
-
-
-def local(batches: Sequence[int]) -> tf.distribute.Strategy:
+def local(config: ExperimentConfig) -> tf.distribute.Strategy:
     """As many local GPUs as divide every batch, or the default device."""
     gpus = [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
-    examples = math.gcd(*batches)
-    count = max(n for n in range(1, max(len(gpus), 1) + 1) if examples % n == 0)
+    parts = config.train.accumulation_steps
+    batches = [stage.batch_size for stage in stages(config)]
+    counts = range(1, len(gpus) + 1)
+    fitting = [n for n in counts if all(batch % (n * parts) == 0 for batch in batches)]
+    count = max(fitting, default=1)
     return tf.distribute.get_strategy() if count == 1 else mirrored(gpus[:count])
 
 

@@ -84,7 +84,7 @@ def train(
         WriteError: the disk is full or read-only; the last checkpoint is kept.
         NonFiniteLossError: a loss diverged; the last good checkpoint is kept.
     """
-    strategy = devices.checked(strategy, [stage.batch_size for stage in stages(config)])
+    strategy = strategy or devices.local(config)
     workers, run = Workers(strategy), RunFolder(workdir)
     sources = {"train": train_source, "validation": validation_source}
     images = {x: [len(s), s.identity()] for x, s in sources.items()}

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,9 +26,10 @@ from tests.training import worker
 
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
+strategies = {x: devices.choose(x, worker.config()) for x in ("one", "mirrored")}
 results = [
-    worker.train(f"{sys.argv[1]}/{name}", devices.choose(name, [4]), levels=(8,), steps=2)
-    for name in ("one", "mirrored")
+    worker.train(f"{sys.argv[1]}/{name}", strategy, levels=(8,), steps=2)
+    for name, strategy in strategies.items()
 ]
 print(json.dumps(results))
 """
@@ -34,9 +37,32 @@ print(json.dumps(results))
 
 def test_one_and_mirrored_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "from_environment", lambda: None)
-    assert devices.choose("one", [4]) is tf.distribute.get_strategy()
-    assert devices.choose("auto", [4]) is tf.distribute.get_strategy()  # There is no GPU here.
-    assert devices.choose("mirrored", [4]).num_replicas_in_sync == 2  # Of tests/conftest.py.
+    assert devices.choose("one", worker.config()) is tf.distribute.get_strategy()
+    assert (
+        devices.choose("auto", worker.config()) is tf.distribute.get_strategy()
+    )  # There is no GPU here.
+    assert (
+        devices.choose("mirrored", worker.config()).num_replicas_in_sync == 2
+    )  # Of tests/conftest.py.
+
+
+@pytest.mark.parametrize(
+    ("batch", "parts", "gpus", "count"),
+    [(4, 1, 8, 4), (4, 1, 3, 2), (6, 1, 4, 3), (4, 2, 8, 2), (4, 4, 8, 1), (5, 1, 0, 1)],
+)
+def test_auto_takes_as_many_gpus_as_divide_the_batch(
+    batch: int, parts: int, gpus: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "from_environment", lambda: None)
+    made_up = [SimpleNamespace(name=f"GPU:{n}") for n in range(gpus)]
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: made_up)
+    monkeypatch.setattr(devices, "mirrored", list)
+    config = worker.config(batch_size=batch, accumulation_steps=parts)
+    found: Any = devices.choose("auto", config)
+    if count == 1:
+        assert found is tf.distribute.get_strategy()
+    else:
+        assert found == [gpu.name for gpu in made_up[:count]]
 
 
 @pytest.mark.parametrize("name", ["auto", "multiworker"])
@@ -46,7 +72,7 @@ def test_several_processes_make_a_strategy_of_all(
     found = Cluster(("a:1", "b:2"), 1)
     monkeypatch.setattr(cluster, "from_environment", lambda: found)
     monkeypatch.setattr(devices, "multi_worker", lambda cluster: cluster)
-    assert devices.choose(name, [4]) is found
+    assert devices.choose(name, worker.config()) is found
 
 
 @pytest.mark.parametrize(
@@ -64,7 +90,7 @@ def test_a_strategy_that_does_not_fit_the_environment_is_refused(
     found = Cluster(addresses, 0) if addresses else None
     monkeypatch.setattr(cluster, "from_environment", lambda: found)
     with pytest.raises(RuleError) as error:
-        devices.choose(name, [4])
+        devices.choose(name, worker.config())
     assert str(error.value).startswith(message)
 
 
