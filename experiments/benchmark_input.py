@@ -25,7 +25,7 @@ from PIL import Image
 from data.prepared import ExampleSource
 from experiments.benchmark_network import Case
 from experiments.configs import places2
-from pgi.training import loop, pipeline
+from pgi.training import assembly, pipeline
 from pgi.training.reading import read_image
 from pgi.training.stages import stages
 
@@ -85,8 +85,8 @@ def whole() -> Batches:
 
 def step() -> Callable[[], tf.Tensor]:
     """A training step of the paper's configuration."""
-    model = loop.make_model(_CONFIG)
-    loop.compile_model(model, _CONFIG, stages(_CONFIG)[0])
+    model = assembly.make_model(_CONFIG)
+    assembly.compile_model(model, _CONFIG, stages(_CONFIG)[0])
     batch = next(iter(pipeline.apply_on(_crops(), _builder(), device=None)))
     graph = tf.function(model.train_step, autograph=False).get_concrete_function(batch)
     graph(batch)  # The first call also optimises the graph, for a quarter of a minute.

@@ -11,7 +11,7 @@ from experiments.benchmark_network import Case, centre_hole, random_image
 from experiments.configs import small
 from pgi import images
 from pgi.config import ExperimentConfig, LossConfig, TrainConfig
-from pgi.training import loop
+from pgi.training import assembly
 from pgi.training.stages import stages
 
 _STAGES = ("small step, level 0", "small step, level 0 + 1", "small step, all levels")
@@ -31,8 +31,8 @@ def _before(convolution_dtype: str) -> ExperimentConfig:
 def _step(config: ExperimentConfig, number: int) -> Callable[[], tf.Tensor]:
     """A training step of stage `number`."""
     stage = stages(config)[number]
-    model = loop.make_model(config)
-    loop.compile_model(model, config, stage)
+    model = assembly.make_model(config)
+    assembly.compile_model(model, config, stage)
     side, batch = config.model.levels[-1], stage.batch_size
     holes = tf.repeat(centre_hole(side, side // 2), batch, axis=0)
     inputs = images.pyramids(random_image(side, batch), holes, len(config.model.levels))

@@ -19,7 +19,7 @@ from pgi import images
 from pgi.config import ExperimentConfig
 from pgi.models import PyramidGenerator
 from pgi.models.pyramid import Pyramid
-from pgi.training import loop, pipeline
+from pgi.training import assembly, pipeline
 from pgi.training.stages import stages
 
 Part = Callable[[ExperimentConfig, int], Callable[[], tf.Tensor]]
@@ -104,8 +104,8 @@ def fed(config: ExperimentConfig, batch: int) -> benchmark_input.Batches:
 
 
 def _model(config: ExperimentConfig) -> PyramidGenerator:
-    model = loop.make_model(config)
-    loop.compile_model(model, config, stages(config)[-1])
+    model = assembly.make_model(config)
+    assembly.compile_model(model, config, stages(config)[-1])
     return model
 
 

@@ -23,7 +23,7 @@ from pgi import images
 from pgi.config import ExperimentConfig, to_dict
 from pgi.evaluation.methods import Case, classical
 from pgi.losses import hole_l1
-from pgi.training import devices, examples, loop, summary
+from pgi.training import assembly, devices, examples, loop, summary
 from pgi.training.reading import ImageSource
 from pgi.training.run_folder import RunFolder
 from pgi.training.workers import Workers
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
     config = program.read_config()
     if flags.FLAGS["dry-run"].value:
         print(json.dumps(to_dict(config), indent=2))
-        print(summary.summarize(loop.make_model(config), config.train.batch_size))
+        print(summary.summarize(assembly.make_model(config), config.train.batch_size))
         return
     # First of all: TensorFlow must know of other workers before it lists devices.
     strategy = devices.choose(flags.FLAGS.strategy, config)

@@ -21,7 +21,7 @@ from scipy import ndimage
 
 from pgi.files.pictures import read_picture
 from pgi.inference import Inpainter, PyramidInpainter
-from pgi.training import loop
+from pgi.training import assembly
 from tests.files.picture_files import decoded, encoded
 from tests.tiny_run import CONFIG
 
@@ -51,7 +51,7 @@ UPLOAD_MEGABYTES = 8
 
 @pytest.fixture(scope="module")
 def inpainter() -> PyramidInpainter:
-    return PyramidInpainter(loop.make_model(CONFIG))
+    return PyramidInpainter(assembly.make_model(CONFIG))
 
 
 def test_says_that_gradio_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from pgi.config import ExperimentConfig, LossConfig, ModelConfig
 from pgi.models import PyramidGenerator
-from pgi.training import checkpoints, loop
+from pgi.training import assembly, checkpoints
 from pgi.training.run_folder import RunFolder
 from pgi.training.stages import stages
 
@@ -35,9 +35,9 @@ def _run() -> tuple[tempfile.TemporaryDirectory[str], PyramidGenerator]:
     made = tempfile.TemporaryDirectory()
     folder = RunFolder(Path(made.name))
     folder.begin(CONFIG)
-    model = loop.make_model(CONFIG)
+    model = assembly.make_model(CONFIG)
     (stage,) = stages(CONFIG)
-    loop.compile_model(model, CONFIG, stage)
+    assembly.compile_model(model, CONFIG, stage)
     manager = tf.train.CheckpointManager(
         checkpoints.everything(model), str(folder.checkpoints), 2, checkpoint_name="step"
     )

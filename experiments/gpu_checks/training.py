@@ -25,7 +25,7 @@ from experiments.gpu_checks.common import (
 )
 from pgi.config import ExperimentConfig, LossConfig, from_dict, to_dict
 from pgi.errors import RuleError
-from pgi.training import loop, pipeline
+from pgi.training import assembly, pipeline
 from pgi.training.stages import stages
 
 FLOAT32 = f"{STEPS} steps, float32"
@@ -86,8 +86,8 @@ def _with(config: ExperimentConfig, **train: Any) -> ExperimentConfig:
 def _train(config: ExperimentConfig) -> Values:
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     crops, build = _crops(config), _builder(config)
-    model = loop.make_model(config)
-    loop.compile_model(model, config, stages(config)[0], build if replicas > 1 else None)
+    model = assembly.make_model(config)
+    assembly.compile_model(model, config, stages(config)[0], build if replicas > 1 else None)
     ends = [time.perf_counter()]
     timer = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())

@@ -21,9 +21,9 @@ from tensorflow import keras
 
 from pgi.config import ExperimentConfig, to_dict
 from pgi.errors import Interrupted, RunFolderError
-from pgi.models import Objective, PyramidGenerator
-from pgi.rules import check
+from pgi.models import PyramidGenerator
 from pgi.training import (
+    assembly,
     callbacks,
     checkpoints,
     devices,
@@ -37,7 +37,7 @@ from pgi.training.interruption import Interruption
 from pgi.training.reading import ImageSource
 from pgi.training.run_folder import Checkpoint, RunFolder, checkpoints_in
 from pgi.training.snapshot import Snapshot
-from pgi.training.stages import LearningRate, Stage, stages
+from pgi.training.stages import Stage, stages
 from pgi.training.stopping import Agreement
 from pgi.training.workers import Workers
 
@@ -92,7 +92,7 @@ def train(
         workers.agree("another config", to_dict(config))
         workers.agree("other images", images)
         with strategy.scope():
-            model = make_model(config)
+            model = assembly.make_model(config)
         training = _Training(config, train_source, validation_source, strategy, workers, model, run)
         if config.train.initial_weights and not checkpoints_in(run.checkpoints):
             with workers.sharing_errors():
@@ -229,7 +229,7 @@ def _begin_stage(training: _Training, stage: Stage, preprocess: pipeline.Builder
     """Compiles the model for a stage, and continues the stage's optimisers if it had begun."""
     model, config, newest = training.model, training.config, training.newest
     with training.strategy.scope():
-        compile_model(model, config, stage, preprocess)
+        assembly.compile_model(model, config, stage, preprocess)
     if newest and model.step > stage.first_step:
         checkpoints.restore(checkpoints.optimizers(model, newest), newest)
     elif stage.first_step and config.train.level_start == "below":
@@ -246,71 +246,6 @@ def _report_stop(training: _Training, worker: int, reason: int) -> None:
         name = Signals(reason).name
         raise Interrupted(reason, f"{name}{where} at step {step:,}, {saved}")
     workers.say(f"The time is over at step {step:,}, {saved}. The same command continues from it")
-
-
-def make_model(config: ExperimentConfig) -> PyramidGenerator:
-    """The config's networks, built, with the initial weights of its seed.
-
-    Raises:
-        RuleError: the present strategy and the devices cannot train them as the config says.
-    """
-    train = config.train
-    _check_devices(config)
-    keras.utils.set_random_seed(train.seed)
-    model = PyramidGenerator(
-        **dataclasses.asdict(config.model),
-        precision=train.precision,
-        convolution_dtype=train.convolution_dtype,
-        attention_max_bytes=train.attention_megabytes * 2**20,
-        recompute=train.recompute,
-    )
-    model.build_networks()
-    if train.ema_momentum:
-        model.keep_averages()
-    return model
-
-
-def _check_devices(config: ExperimentConfig) -> None:
-    replicas, train = tf.distribute.get_strategy().num_replicas_in_sync, config.train
-    # Mirrored variables are updated across replicas, outside of what XLA compiles.
-    fits = not train.jit_compile or replicas == 1
-    check("train.jit_compile", f"False with {replicas} replicas", fits, train.jit_compile)
-    parts = replicas * train.accumulation_steps
-    for stage in stages(config):
-        batch, rule = stage.batch_size, f"a multiple of {replicas} replicas"
-        rule += f" times accumulation_steps={train.accumulation_steps}"
-        check("batch_size", rule, batch % parts == 0, batch)
-    fits = train.precision != "mixed_float16" or bool(tf.config.list_logical_devices("GPU"))
-    rule = "another than mixed_float16 without a GPU (CPUs lack the gradient of dilated layers)"
-    check("train.precision", rule, fits, train.precision)
-
-
-def compile_model(
-    model: PyramidGenerator,
-    config: ExperimentConfig,
-    stage: Stage,
-    preprocess: pipeline.Builder | None = None,
-) -> None:
-    """Compiles the model with the config's losses and fresh optimisers, for one stage."""
-    train, loss = config.train, dataclasses.asdict(config.loss)
-    warmup = loss.pop("adversarial_warmup") * train.steps
-
-    def adam() -> keras.optimizers.Optimizer:
-        rate = LearningRate(train, stage)
-        return keras.optimizers.Adam(rate, train.beta_1, train.beta_2, epsilon=train.epsilon)
-
-    model.compile(
-        adam(),
-        adam(),
-        Objective(**loss, adversarial_warmup_steps=warmup),
-        trained_levels=stage.levels,
-        trained_since=stage.since,
-        clip_norm=train.clip_norm,
-        ema_momentum=train.ema_momentum,
-        preprocess=preprocess,
-        accumulation_steps=train.accumulation_steps,
-        jit_compile=train.jit_compile,
-    )
 
 
 def _label(config: ExperimentConfig, stage: Stage) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgi.config import ExperimentConfig, from_dict, to_dict
-from pgi.training import loop
+from pgi.training import assembly
 from pgi.training.summary import parameters, summarize
 
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
@@ -63,7 +63,7 @@ def test_the_papers_datasets_are_trained_on_as_section_4_says(name: str, crop: s
 @pytest.mark.parametrize("name", NAMES)
 def test_the_networks_have_the_parameters_that_their_layers_add_up_to(name: str) -> None:
     config = shipped(name)
-    model = loop.make_model(config)
+    model = assembly.make_model(config)
     for level, (sub_generator, discriminator) in enumerate(
         zip(model.sub_generators, model.discriminators)
     ):
@@ -104,7 +104,7 @@ def test_the_papers_configuration_has_the_papers_values() -> None:
 
 def test_the_summary_shows_shapes_and_parameters_of_every_network() -> None:
     config = shipped("small")
-    model = loop.make_model(config)
+    model = assembly.make_model(config)
     table = summarize(model, batch_size=4)
     for level, side in enumerate((32, 64, 128)):
         shape = f"(4, {side}, {side}, 3)"

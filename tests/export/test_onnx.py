@@ -17,7 +17,7 @@ from pgi.export.onnx import export_onnx
 from pgi.export.portable import portable_function
 from pgi.inference import PyramidInpainter
 from pgi.models import PyramidGenerator
-from pgi.training import loop
+from pgi.training import assembly
 from tests.tiny_run import CONFIG
 
 onnx = pytest.importorskip("onnx")
@@ -29,7 +29,7 @@ Fill = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 @pytest.fixture(scope="module")
 def model() -> PyramidGenerator:
-    return loop.make_model(CONFIG)
+    return assembly.make_model(CONFIG)
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ from PIL import Image
 
 from pgi.export.served_model import ServedModel
 from pgi.inference import PyramidInpainter
-from pgi.training import loop
+from pgi.training import assembly
 from tests.tiny_run import CONFIG
 
 
 @pytest.fixture(scope="module")
 def inpainter() -> PyramidInpainter:
-    return PyramidInpainter(loop.make_model(CONFIG))
+    return PyramidInpainter(assembly.make_model(CONFIG))
 
 
 @pytest.fixture(scope="module")

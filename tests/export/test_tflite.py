@@ -15,7 +15,7 @@ from pgi.export import tflite as exporting
 from pgi.export.tflite import export_tflite, other_ops
 from pgi.inference import PyramidInpainter
 from pgi.models import PyramidGenerator
-from pgi.training import loop
+from pgi.training import assembly
 from tests.tiny_run import CONFIG
 
 HEIGHT, WIDTH = 39, 50
@@ -25,7 +25,7 @@ Fill = Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
 
 @pytest.fixture(scope="module")
 def model() -> PyramidGenerator:
-    return loop.make_model(CONFIG)
+    return assembly.make_model(CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_a_file_of_other_weights_leaves_the_one_that_was_there(
     monkeypatch.setattr(exporting, "_convert", lambda *arguments: content)
     path = tmp_path / "kept.tflite"
     path.write_bytes(b"older")
-    other = loop.make_model(CONFIG)
+    other = assembly.make_model(CONFIG)
     for ours, theirs in zip(other.generator_variables, model.generator_variables):
         ours.assign(theirs * 1.01)
     with pytest.raises(ExportError, match=rf"at {HEIGHT} x {WIDTH}, completed differs by 0\.\d+"):

@@ -13,13 +13,13 @@ from pgi.errors import PictureError
 from pgi.files.painting import fill_painted
 from pgi.files.pictures import read_picture
 from pgi.inference import Inpainter, PyramidInpainter
-from pgi.training import loop
+from pgi.training import assembly
 from tests.tiny_run import CONFIG
 
 
 @pytest.fixture(scope="module")
 def inpainter() -> Inpainter:
-    return PyramidInpainter(loop.make_model(CONFIG))
+    return PyramidInpainter(assembly.make_model(CONFIG))
 
 
 def noise(height: int, width: int, channels: int = 3) -> np.ndarray:

@@ -18,14 +18,14 @@ from pgi.images import pyramids, to_float, to_uint8
 from pgi.inference import PyramidInpainter, load_checkpoint, load_float32, pyramid_inpainter
 from pgi.models import PyramidGenerator
 from pgi.rules import mask_warning
-from pgi.training import loop
+from pgi.training import assembly
 from pgi.training.run_folder import Checkpoint, RunFolder
 from tests.tiny_run import CONFIG, MODEL, write_run
 
 
 @pytest.fixture(scope="module")
 def inpainter() -> PyramidInpainter:
-    return PyramidInpainter(loop.make_model(CONFIG))
+    return PyramidInpainter(assembly.make_model(CONFIG))
 
 
 def example(height: int = 48, width: int = 64, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +109,7 @@ def test_completed_levels_of_other_fusions_too(fusion: str) -> None:
     model = dataclasses.replace(MODEL, levels=(8, 16, 32), fusion=fusion)
     loss = dataclasses.replace(CONFIG.loss, level_weights=(10.0, 1.0, 1.0))
     inpainter = PyramidInpainter(
-        loop.make_model(dataclasses.replace(CONFIG, model=model, loss=loss))
+        assembly.make_model(dataclasses.replace(CONFIG, model=model, loss=loss))
     )
     image, mask = example(33, 51)
     levels = inpainter.completed_levels(image, mask)
@@ -147,7 +147,7 @@ def test_another_size_is_not_compiled_again(monkeypatch: pytest.MonkeyPatch) -> 
         return complete_levels(*arguments)
 
     monkeypatch.setattr(pyramid_inpainter, "complete_levels", counted)
-    inpainter = PyramidInpainter(loop.make_model(CONFIG))
+    inpainter = PyramidInpainter(assembly.make_model(CONFIG))
     for size in (20, 30, 40):
         inpainter(*example(size, size))
         inpainter.completed_levels(*example(size, size))

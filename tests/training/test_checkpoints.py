@@ -16,7 +16,7 @@ import pgi
 from pgi import inference
 from pgi.config import ExperimentConfig, ModelConfig, TrainConfig
 from pgi.errors import RunFolderError, WriteError
-from pgi.training import checkpoints, loop
+from pgi.training import assembly, checkpoints
 from pgi.training.checkpoints import BEST_BY, Checkpoints
 from pgi.training.run_folder import Checkpoint, RunFolder, checkpoints_in
 from pgi.training.stages import stages
@@ -37,9 +37,9 @@ def run(tmp_path: Path) -> RunFolder:
 
 @pytest.fixture(scope="module")
 def model():
-    model = loop.make_model(CONFIG)
+    model = assembly.make_model(CONFIG)
     (stage,) = stages(CONFIG)
-    loop.compile_model(model, CONFIG, stage)
+    assembly.compile_model(model, CONFIG, stage)
     return model
 
 
@@ -387,7 +387,7 @@ def test_a_run_of_an_earlier_version_cannot_be_continued_and_is_told_what_can(tm
 def test_a_checkpoint_of_other_networks_is_refused_by_name(tmp_path):
     write_run(tmp_path / "run")
     checkpoint = Checkpoint.find(tmp_path / "run")
-    wider = loop.make_model(
+    wider = assembly.make_model(
         ExperimentConfig(model=ModelConfig(levels=(8, 16, 32), width=8, discriminator_width=2))
     )
     with pytest.raises(RunFolderError, match="step-2 is damaged or does not fit"):
@@ -396,7 +396,7 @@ def test_a_checkpoint_of_other_networks_is_refused_by_name(tmp_path):
 
 def test_a_checkpoint_without_the_moving_average_is_refused_where_one_is_kept(tmp_path):
     write_run(tmp_path / "run")
-    averaging = loop.make_model(CONFIG)
+    averaging = assembly.make_model(CONFIG)
     averaging.keep_averages()
     checkpoint = Checkpoint.find(tmp_path / "run")
     with pytest.raises(RunFolderError, match="does not fit"):

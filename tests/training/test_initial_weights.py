@@ -14,7 +14,7 @@ from pgi import deepfillv2, images
 from pgi.config import DataConfig, ExperimentConfig, LossConfig
 from pgi.errors import RuleError, RunFolderError
 from pgi.models import PyramidGenerator
-from pgi.training import checkpoints, initial_weights, loop
+from pgi.training import assembly, checkpoints, initial_weights, loop
 from pgi.training.run_folder import RunFolder
 from pgi.training.stages import stages
 from tests.reference import write_tf1_checkpoint
@@ -27,7 +27,7 @@ def model_of(levels: tuple[int, ...], seed: int = 1, **model: Any) -> PyramidGen
         model=replace(MODEL, levels=levels, **model),
         loss=LossConfig(level_weights=(1.0,) * len(levels)),
     )
-    return loop.make_model(replace(config, train=replace(config.train, seed=seed)))
+    return assembly.make_model(replace(config, train=replace(config.train, seed=seed)))
 
 
 def equal(one: tf.Module, other: tf.Module) -> bool:
@@ -52,12 +52,12 @@ def test_levels_of_the_same_side_take_each_others_weights(tmp_path: Path) -> Non
 def test_the_moving_average_is_taken_where_there_is_one(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.begin(CONFIG)
-    theirs = loop.make_model(CONFIG)
+    theirs = assembly.make_model(CONFIG)
     theirs.keep_averages()
     for variable in theirs.sub_generators[0].variables:
         variable.assign_add(tf.ones_like(variable))
     (stage,) = stages(CONFIG)
-    loop.compile_model(theirs, CONFIG, stage)
+    assembly.compile_model(theirs, CONFIG, stage)
     checkpoints.everything(theirs).write(str(run.checkpoints / "step-1"))
     model = model_of((8, 16))
     model.keep_averages()

@@ -26,7 +26,16 @@ from pgi.errors import Interrupted, NonFiniteLossError, RunFolderError, WriteErr
 from pgi.inference import load_checkpoint
 from pgi.losses import hole_l1
 from pgi.models import Objective, PyramidGenerator
-from pgi.training import checkpoints, description, examples, lock, loop, pipeline, stopping
+from pgi.training import (
+    assembly,
+    checkpoints,
+    description,
+    examples,
+    lock,
+    loop,
+    pipeline,
+    stopping,
+)
 from pgi.training.checkpoints import Checkpoints
 from pgi.training.reading import FileSource
 from pgi.training.run_folder import Checkpoint, RunFolder, checkpoints_in
@@ -272,7 +281,7 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_
             self.model.sub_generators[0].refine.decoder.conv17.bias.assign([np.nan] * 3)
             return super().read(index)
 
-    make_model = loop.make_model
+    make_model = assembly.make_model
     poisoned = Poisoned(sources()[0].paths)
 
     def remember(config: ExperimentConfig) -> PyramidGenerator:
@@ -280,7 +289,7 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_
         return poisoned.model
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "make_model", remember)
+        patch.setattr(assembly, "make_model", remember)
         with pytest.raises(NonFiniteLossError, match=r"level_\d/\w+ is nan.*step-2") as error:
             loop.train(tiny(steps=6, levels=(16,)), poisoned, sources()[1], run)
     assert "level_0" in str(error.value)
@@ -517,7 +526,7 @@ def test_the_moving_average_is_kept_beside_weights_that_train_as_without_it(tmp_
         last = loop.train(config, *sources(), tmp_path / str(momentum))
     plain, averaging = tmp_path / "0.0", tmp_path / "0.2"
     kernel = "sub_generators/0/refine/decoder/conv17/kernel"
-    average = loop.make_model(config).sub_generators[0].refine.decoder.conv17.kernel.numpy()
+    average = assembly.make_model(config).sub_generators[0].refine.decoder.conv17.kernel.numpy()
     for step in (1, 2, 3):
         weights = saved(plain, step, kernel)
         np.testing.assert_array_equal(saved(averaging, step, kernel), weights)
@@ -567,8 +576,8 @@ def test_stages_train_their_levels_with_fresh_optimisers(
 def test_both_optimisers_are_adam_with_the_values_of_the_config() -> None:
     """By TensorFlow 1's formula: epsilon stands beside the root of the uncorrected moment."""
     config = tiny(learning_rate=0.2, beta_1=0.3, beta_2=0.9, epsilon=0.5)
-    model = loop.make_model(config)
-    loop.compile_model(model, config, stages(config)[0])
+    model = assembly.make_model(config)
+    assembly.compile_model(model, config, stages(config)[0])
     assert model.generator_optimizer is not model.discriminator_optimizer
     for optimizer, variables in (
         (model.generator_optimizer, model.generator_variables),
@@ -686,8 +695,8 @@ def test_a_run_folder_of_every_format_goes_on(tmp_path: Path, number: int) -> No
     found = json.loads((run.path / "config.json").read_text())
     assert found.get("format", 0) == number
     config = run.read_config()
-    model = loop.make_model(config)
-    loop.compile_model(model, config, stages(config)[0])
+    model = assembly.make_model(config)
+    assembly.compile_model(model, config, stages(config)[0])
     model.steps_taken.assign(1)
     if number == 0:
         folder = str(run.checkpoints)

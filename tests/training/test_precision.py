@@ -14,7 +14,7 @@ import pgi
 from pgi.config import ExperimentConfig, TrainConfig
 from pgi.errors import RuleError
 from pgi.models import PyramidGenerator
-from pgi.training import checkpoints, loop
+from pgi.training import assembly, checkpoints
 from pgi.training.run_folder import Checkpoint, RunFolder
 from pgi.training.stages import stages
 from tests.tiny_run import CONFIG
@@ -33,8 +33,8 @@ def config(**train: Any) -> ExperimentConfig:
 
 def compiled(**train: Any) -> PyramidGenerator:
     made = config(**train)
-    model = loop.make_model(made)
-    loop.compile_model(model, made, stages(made)[0])
+    model = assembly.make_model(made)
+    assembly.compile_model(model, made, stages(made)[0])
     return model
 
 
@@ -122,9 +122,9 @@ def test_what_two_replicas_cannot_train_is_refused(train: dict, message: str) ->
         tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope(),
         pytest.raises(RuleError, match=message),
     ):
-        loop.make_model(config(**train))
+        assembly.make_model(config(**train))
 
 
 def test_float16_is_refused_without_a_gpu() -> None:
     with pytest.raises(RuleError, match=r"train.precision must be .* without a GPU .*_float16'"):
-        loop.make_model(config(precision="mixed_float16"))
+        assembly.make_model(config(precision="mixed_float16"))
