@@ -41,7 +41,8 @@ def main(argv: list[str]) -> None:
     strategy = devices.choose(flags.FLAGS.strategy, config)
     workers = Workers(strategy)
     workdir = Path(flags.FLAGS.workdir or default_workdir(config))
-    sources = data.load(config.data.dataset)
+    with workers.watched(), workers.sharing_errors():
+        sources = data.load(config.data.dataset)
     photographs = f"{len(sources[0])} photographs, {len(sources[1])} held out"
     where = devices.describe(strategy)
     workers.say(f"Training on {where} with {photographs}; run folder {workdir}")
@@ -100,8 +101,8 @@ def classical_hole_l1(config: ExperimentConfig, source: ImageSource) -> dict[str
 def _define_flags() -> None:
     program.define_config()
     flags.DEFINE_string("workdir", None, "Run folder; default runs/CONFIG_DATASET.")
-    devices_ = "Devices: one, all local ones, or those of all workers in TF_CONFIG or Slurm."
-    flags.DEFINE_enum("strategy", "auto", devices.STRATEGIES, devices_)
+    text = "Devices: one, all local ones, or those of all workers in TF_CONFIG or Slurm."
+    flags.DEFINE_enum("strategy", "auto", devices.STRATEGIES, text)
     flags.DEFINE_bool("dry-run", False, "Print config, output shapes and parameters; do not train.")
 
 

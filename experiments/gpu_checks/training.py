@@ -69,6 +69,8 @@ def mirrored(options: Options, earlier: Mapping[str, Values]) -> Values:
     if not devices:
         two = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+    if len(devices) == 1:
+        raise Skipped("there is one GPU only")
     kind = "GPU" if devices else "CPU"
     strategy = tf.distribute.MirroredStrategy(
         [x.name for x in tf.config.list_logical_devices(kind)]

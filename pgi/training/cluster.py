@@ -86,7 +86,8 @@ def meet(cluster: Cluster) -> None:
                     waiting[index] = connection
             waiting = {n: each for n, each in waiting.items() if _is_open(each)}
         for each in waiting.values():
-            each.sendall(_GO)
+            with contextlib.suppress(OSError):  # It is lost, which the strategy will notice.
+                each.sendall(_GO)
 
 
 def _is_let_go(chief: tuple[str, int], index: int) -> bool:
@@ -95,6 +96,10 @@ def _is_let_go(chief: tuple[str, int], index: int) -> bool:
         with socket.create_connection(chief, timeout=5) as connection:
             connection.sendall(str(index).encode())
             connection.settimeout(None)
+            # Notices within a minute that the chief's machine is gone.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 4)):
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
             return connection.recv(len(_GO), socket.MSG_WAITALL) == _GO
     except OSError:
         return False

@@ -6,6 +6,8 @@ import signal
 import threading
 
 import tensorflow as tf
+from tensorflow.python.eager import context
+from tensorflow.tsl.protobuf import coordination_config_pb2
 
 from pgi.config import ExperimentConfig
 from pgi.errors import LostWorkerError
@@ -33,13 +35,14 @@ def choose(name: str, config: ExperimentConfig) -> tf.distribute.Strategy:
     check_choice("--strategy", STRATEGIES, name)
     found = cluster.from_environment()
     several = found is not None and len(found.addresses) > 1
-    if several or name == "multiworker":
+    if several:
+        assert found is not None
         rule = '"auto" or "multiworker" if TF_CONFIG or Slurm starts several processes'
         check("--strategy", rule, name in ("auto", "multiworker"), name)
+        return multi_worker(found)
+    if name == "multiworker":
         rule = "in an environment with TF_CONFIG, or in a Slurm job step of several tasks"
         check("--strategy=multiworker", rule, found is not None, "neither")
-        assert found is not None
-        return multi_worker(found)
     if name == "mirrored":
         gpus = tf.config.list_logical_devices("GPU")
         return mirrored([x.name for x in gpus or tf.config.list_logical_devices("CPU")])
@@ -47,18 +50,19 @@ def choose(name: str, config: ExperimentConfig) -> tf.distribute.Strategy:
 
 
 def local(config: ExperimentConfig) -> tf.distribute.Strategy:
-    """As many local GPUs as divide every batch, or the default device."""
+    """As many local GPUs as divide every batch, or the default device; one GPU under XLA."""
     gpus = [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
     parts = config.train.accumulation_steps
     batches = [stage.batch_size for stage in stages(config)]
-    counts = range(1, len(gpus) + 1)
+    counts = range(1, 2 if config.train.jit_compile else len(gpus) + 1)
     fitting = [n for n in counts if all(batch % (n * parts) == 0 for batch in batches)]
-    count = max(fitting, default=1)
-    return tf.distribute.get_strategy() if count == 1 else mirrored(gpus[:count])
+    return mirrored(gpus[: max(fitting, default=1)])
 
 
 def mirrored(devices: list[str]) -> tf.distribute.Strategy:
-    """`MirroredStrategy` over devices of one kind."""
+    """`MirroredStrategy` over devices of one kind; for one of them the default strategy."""
+    if len(devices) <= 1:
+        return tf.distribute.get_strategy()
     # NCCL is for GPUs only.
     on_cpu = all("CPU" in name.upper() for name in devices)
     reduction = tf.distribute.ReductionToOneDevice() if on_cpu else None
@@ -75,6 +79,14 @@ def multi_worker(of: Cluster) -> tf.distribute.Strategy:
     own = f"worker {of.index} ({of.addresses[of.index]})"
     print(f"{own} waits for all {len(of.addresses)}: {', '.join(of.addresses)}", flush=True)
     cluster.meet(of)
+    # TensorFlow would wait for an hour for a worker that was lost since.
+    workers = coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=len(of.addresses))
+    context.context().configure_coordination_service(
+        "standalone",
+        service_leader="/job:worker/replica:0/task:0",
+        cluster_register_timeout_in_ms=120_000,
+        coordinated_jobs=[workers],
+    )
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(of.addresses)}),
         task_type="worker",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
+import time
 from types import TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# `timeout` and some schedulers signal a process and then its group, so that it gets two at once.
+_SECONDS_OF_ONE_SIGNAL = 0.5
 
 
 class Interruption:
@@ -16,6 +20,8 @@ class Interruption:
 
     A thread reads the signals, since Python runs handlers only between two steps of TensorFlow, and
     a second signal of the same kind would be lost until then. The status is then 128 + the signal.
+
+    Signals within half a second of the first one count as the same.
 
     Signals that are ignored stay so. In another thread than the main one nothing is noted, because
     Python does not allow handlers there.
@@ -56,11 +62,15 @@ class Interruption:
             os.close(self._writer)  # Ends the thread.
 
     def _watch(self, reader: int) -> None:
+        first = -math.inf
         while number := os.read(reader, 1):
             if number[0] not in self._handlers:
                 continue  # Every signal that has a handler is written here.
             if self.signal is not None:
+                if time.monotonic() - first < _SECONDS_OF_ONE_SIGNAL:
+                    continue
                 os._exit(128 + number[0])
+            first = time.monotonic()
             self.signal = signal.Signals(number[0])
             message = (
                 f"\n{self.signal.name}: saving after this step; a second signal ends at once\n"

@@ -87,14 +87,17 @@ def train(
     strategy = strategy or devices.local(config)
     workers, run = Workers(strategy), RunFolder(workdir)
     sources = {"train": train_source, "validation": validation_source}
-    images = {x: [len(s), s.identity()] for x, s in sources.items()}
     with workers.watched(), contextlib.ExitStack() as held:
+        with workers.sharing_errors():
+            images = {x: [len(s), s.identity()] for x, s in sources.items()}
         workers.agree("another config", to_dict(config))
         workers.agree("other images", images)
         with strategy.scope():
             model = assembly.make_model(config)
         training = _Training(config, train_source, validation_source, strategy, workers, model, run)
-        if config.train.initial_weights and not checkpoints_in(run.checkpoints):
+        # The chief's view, since all workers must come to the same agreements.
+        started = workers.chiefs(len(checkpoints_in(run.checkpoints)))
+        if config.train.initial_weights and not started:
             with workers.sharing_errors():
                 workers.say(initial_weights.load(model, config.train.initial_weights))
         with workers.sharing_errors():
@@ -177,7 +180,8 @@ def _train_stages(training: _Training, agreement: Agreement, end: float) -> None
     config, strategy, workers = training.config, training.strategy, training.workers
     model, run, newest = training.model, training.run, training.newest
     build = pipeline.pyramid_builder(len(config.model.levels), config.mask, config.train.seed)
-    held_out = examples.validation_examples(config, training.validation_source)
+    with workers.sharing_errors():
+        held_out = examples.validation_examples(config, training.validation_source)
     validation, validation_steps = examples.validation_batches(held_out, strategy)
     pictures = tf.nest.map_structure(lambda x: x[:_PICTURES], held_out)
     means = callbacks.ContinueMeans(checkpoints.running_means(newest) if newest else None)
@@ -231,7 +235,8 @@ def _begin_stage(training: _Training, stage: Stage, preprocess: pipeline.Builder
     with training.strategy.scope():
         assembly.compile_model(model, config, stage, preprocess)
     if newest and model.step > stage.first_step:
-        checkpoints.restore(checkpoints.optimizers(model, newest), newest)
+        with training.workers.sharing_errors():
+            checkpoints.restore(checkpoints.optimizers(model, newest), newest)
     elif stage.first_step and config.train.level_start == "below":
         initial_weights.start_from_below(model, stage.levels[-1])
 

@@ -284,12 +284,13 @@ class RunFolder:
             RunFolderError: as `newest_checkpoint`; or all checkpoints are gone.
         """
         newest, damaged = self._examine()
-        snapshots = len(self.read_metrics())
-        # A run that was killed in its first snapshot has one line and no checkpoint.
-        if newest is None and (snapshots > 1 or self.milestone_steps()):
+        steps = {line["step"] for line in self.read_metrics()}
+        # A run that was killed in its first snapshot has one line, perhaps the milestone, and no
+        # checkpoint.
+        if newest is None and (len(steps) > 1 or set(self.milestone_steps()) - steps):
             raise RunFolderError(
                 f"{self.checkpoints} has no checkpoint, although {self.path} has metrics of "
-                f"{snapshots} snapshots. Put one back, for example from {self.milestones} or "
+                f"{len(steps)} snapshots. Put one back, for example from {self.milestones} or "
                 f"{self.best}, or remove {self.path} to start again"
             )
         for checkpoint, problem in damaged.items():

@@ -123,7 +123,7 @@ class Agreement(TensorLogs):
             self._left = self._steps
 
     def agree(self) -> bool:
-        """Whether to stop; all workers call it together."""
+        """Whether to stop; waits for all workers, and takes the chief's number of steps."""
         answers = self.workers.gather([self.reason(), self._steps])
         self._steps = answers[0][1]
         reasons = [(worker, reason) for worker, (reason, _) in enumerate(answers) if reason]

@@ -18,7 +18,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from pgi.errors import LostWorkerError, UserError, WorkersError
+from pgi.errors import LostWorkerError, WorkersError
 
 # Of collectives whose peer is gone. Not InternalError, which mistakes in a program cause too.
 _LOST = (
@@ -66,7 +66,11 @@ class Workers:
         self._gather = tf.function(gather)
 
     def gather(self, values: Sequence[int]) -> list[list[int]]:
-        """The values of every worker, by its index; at most 1000, of the same number on each."""
+        """The values of every worker, by its index; waits for all workers.
+
+        Args:
+            values: at most 1000 integers of 64 bits, of the same number on each worker.
+        """
         if self.count == 1:
             return [list(values)]
         padded = [*values, *[0] * (_MOST - len(values))]
@@ -75,7 +79,7 @@ class Workers:
         return rows
 
     def chiefs(self, value: int) -> int:
-        """The chief's value."""
+        """The chief's value; waits for all workers."""
         return self.gather([value])[0][0]
 
     def name(self, index: int) -> str:
@@ -89,7 +93,7 @@ class Workers:
 
     @contextlib.contextmanager
     def sharing_errors(self) -> Iterator[None]:
-        """Context without collectives, at whose end all workers raise if one raised a UserError.
+        """Context without collectives, at whose end all workers raise if one raised anything.
 
         Raises:
             WorkersError: another worker raised; the message has its name and its message.
@@ -97,12 +101,13 @@ class Workers:
         if self.count == 1:
             yield
             return
-        own: UserError | None = None
+        own: Exception | None = None
         try:
             yield
-        except UserError as error:
+        except Exception as error:  # Whatever it is, the others wait for this worker.
             own = error
-        text = str(own or "").encode()[:_MOST]
+        message = "" if own is None else str(own) or type(own).__name__
+        text = message.encode(errors="backslashreplace")[:_MOST]
         messages = self.gather([*text, *[0] * (_MOST - len(text))])
         if own is not None:
             raise own

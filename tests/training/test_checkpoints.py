@@ -243,7 +243,9 @@ def test_a_run_that_lost_its_checkpoints_does_not_start_again(run, model):
         run.checkpoint_to_continue()
     run.forget_after(0)
     save(run, model, TrainConfig(milestone_steps=10), {10: 0.5})
-    run.newest_checkpoint().move(run.path / "elsewhere")
+    run.newest_checkpoint().delete()  # Killed in its first snapshot, after the milestone.
+    assert run.checkpoint_to_continue() is None
+    run.forget_after(0)
     with pytest.raises(RunFolderError, match=r"Put one back, for example from .*/milestones"):
         run.checkpoint_to_continue()
 

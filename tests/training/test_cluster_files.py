@@ -89,14 +89,18 @@ def test_the_slurm_script_is_valid() -> None:
 def test_the_slurm_job_queues_again_after_what_can_go_on(
     tmp_path: Path, status: int, restarts: int, requeued: bool, ended: int
 ) -> None:
-    for name, line in (("srun", f"exit {status}"), ("scontrol", 'echo "$@" > requeued')):
+    commands = (("srun", f'echo "$@" > arguments; exit {status}'), ("scontrol", "touch requeued"))
+    for name, line in commands:
         (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
         (tmp_path / name).chmod(0o755)
     environment = {
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "SLURM_JOB_ID": "7",
+        "SLURM_CPUS_PER_TASK": "8",
         "SLURM_RESTART_COUNT": str(restarts),
     }
     result = subprocess.run(["bash", SCRIPT, "--config=x"], cwd=tmp_path, env=environment)
     assert result.returncode == ended
     assert (tmp_path / "requeued").exists() == requeued
+    arguments = (tmp_path / "arguments").read_text().split()
+    assert {"--kill-on-bad-exit=0", "--cpus-per-task=8", "--config=x"} <= set(arguments)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -38,12 +38,10 @@ print(json.dumps(results))
 def test_one_and_mirrored_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "from_environment", lambda: None)
     assert devices.choose("one", worker.config()) is tf.distribute.get_strategy()
-    assert (
-        devices.choose("auto", worker.config()) is tf.distribute.get_strategy()
-    )  # There is no GPU here.
-    assert (
-        devices.choose("mirrored", worker.config()).num_replicas_in_sync == 2
-    )  # Of tests/conftest.py.
+    # There is no GPU here.
+    assert devices.choose("auto", worker.config()) is tf.distribute.get_strategy()
+    # The CPU is two devices, by tests/conftest.py.
+    assert devices.choose("mirrored", worker.config()).num_replicas_in_sync == 2
 
 
 @pytest.mark.parametrize(
@@ -59,10 +57,14 @@ def test_auto_takes_as_many_gpus_as_divide_the_batch(
     monkeypatch.setattr(devices, "mirrored", list)
     config = worker.config(batch_size=batch, accumulation_steps=parts)
     found: Any = devices.choose("auto", config)
-    if count == 1:
-        assert found is tf.distribute.get_strategy()
-    else:
-        assert found == [gpu.name for gpu in made_up[:count]]
+    assert found == [gpu.name for gpu in made_up[:count]]
+    compiled = worker.config(batch_size=batch, jit_compile=True)
+    assert len(cast(list, devices.choose("auto", compiled))) <= 1
+
+
+def test_one_device_needs_no_mirroring() -> None:
+    # A dataset on a GPU, as one device has it, cannot be distributed.
+    assert devices.mirrored(["GPU:0"]) is tf.distribute.get_strategy()
 
 
 @pytest.mark.parametrize("name", ["auto", "multiworker"])

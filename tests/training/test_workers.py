@@ -142,7 +142,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pair, list[
         {"workdir": f"{folder}/foreign", "steps": 1},
         {"workdir": f"{folder}/sgd", **SGD},
         {"workdir": f"{folder}/relay", **RELAY, "signal_at": 2},
-        {"workdir": f"{folder}/full", **RELAY, "snapshot_steps": 1, "disk_full": True},
+        {
+            "workdir": f"{folder}/full",
+            **RELAY,
+            "initial_weights": f"{folder}/relay",
+            "snapshot_steps": 1,
+            "disk_full": True,
+        },
         {"workdir": f"{folder}/poisoned", **RELAY, "poison_at": 2},
     ]
     return folder, *by_two_workers(folder, plan)
@@ -165,8 +171,8 @@ def test_a_chief_that_cannot_begin_stops_all(trained) -> None:
 
 def test_a_chief_that_cannot_save_stops_all(trained) -> None:
     _, pair, (*_, (chiefs, others), _) = trained
-    message = "cannot write step-1: No space left on device"
-    assert chiefs["error"] == f"WriteError: {message}"
+    message = "[Errno 28] No space left on device: 'step-1'"
+    assert chiefs["error"] == f"OSError: {message}"
     assert others["error"] == f"WorkersError: {pair.name(0)} stopped: {message}"
 
 
@@ -273,7 +279,10 @@ def test_a_killed_or_stopped_worker_stops_all_and_the_run_goes_on_to_the_same_bi
             wait_for_step(run, step, pair)
             pair.processes[victim].send_signal(number)
             began = time.monotonic()
-            statuses = pair.wait(60)
+            while number == signal.SIGKILL and "was lost" not in pair.texts()[1 - victim]:
+                assert time.monotonic() - began < 60, pair.texts()
+                time.sleep(0.1)
+            statuses = pair.wait()
             last = pair.texts()[1 - victim].splitlines()[-1]
         if number == signal.SIGKILL:
             assert statuses[victim] == -signal.SIGKILL and statuses[1 - victim] == os.EX_TEMPFAIL
@@ -281,7 +290,6 @@ def test_a_killed_or_stopped_worker_stops_all_and_the_run_goes_on_to_the_same_bi
                 f"error: {pair.name(1 - victim)} stops, because {pair.name(victim)} was lost; "
                 "the same command continues from the last checkpoint"
             )
-            assert time.monotonic() - began < 60
         else:
             assert statuses == [128 + number] * 2
             stopped = re.match(rf"SIGTERM of {re.escape(pair.name(victim))} at step (\d+)", last)

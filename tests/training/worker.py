@@ -8,6 +8,7 @@ last metrics or the error, and the numbers and masks of the samples that this wo
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -24,7 +25,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from pgi.config import DataConfig, ExperimentConfig, LossConfig, ModelConfig, TrainConfig
-from pgi.errors import UserError, WriteError
+from pgi.errors import UserError
 from pgi.training import cluster, devices, loop, pipeline, stopping
 from pgi.training.checkpoints import Checkpoints
 from pgi.training.reading import FileSource
@@ -65,7 +66,7 @@ def train(
         optimizer: "adam" or "sgd".
         signal_at: step after which the last worker gets SIGTERM; 0 for none.
         poison_at: step after which all workers have weights that are not finite; 0 for none.
-        disk_full: whether checkpoints cannot be written.
+        disk_full: whether saving fails with an error that is no UserError.
         eagerly: whether to run without tracing, which takes longer than a few steps.
         **options: of `config`.
     """
@@ -105,7 +106,7 @@ def train(
     kind = sgd if optimizer == "sgd" else keras.optimizers.Adam
 
     def fail(*_: Any) -> None:
-        raise WriteError("cannot write step-1: No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device", "step-1")
 
     tf.config.run_functions_eagerly(eagerly)
     save = fail if disk_full else Checkpoints.save
@@ -119,7 +120,7 @@ def train(
             outcome: dict[str, Any] = {
                 "metrics": loop.train(config(**options), *sources, workdir, strategy)
             }
-        except UserError as error:
+        except (UserError, OSError) as error:
             outcome = {"error": f"{type(error).__name__}: {error}"}
     return {**outcome, "samples": samples}
 
