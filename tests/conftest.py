@@ -1,6 +1,7 @@
-"""Two logical CPU devices for every test, so that tests of replicas need no second device."""
+"""What holds for every test: two logical CPU devices, so that tests of replicas need no others."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -9,6 +10,10 @@ from collections.abc import Iterator
 import pytest
 import tensorflow as tf
 from absl import logging
+
+# A shell lets commands in the background ignore SIGINT, and their children inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
