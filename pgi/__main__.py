@@ -194,7 +194,7 @@ def _inpaint(arguments: argparse.Namespace) -> int:
 
 def _export(arguments: argparse.Namespace) -> int:
     from pgi.export.saved_model import export_saved_model  # As in `_load`.
-    from pgi.inference import load_float32
+    from pgi.inference import load_checkpoint
     from pgi.training.run_folder import Checkpoint
 
     for option, format in (
@@ -213,7 +213,7 @@ def _export(arguments: argparse.Namespace) -> int:
         output = export_saved_model(checkpoint, output, arguments.version, limit)
     else:
         output.parent.mkdir(parents=True, exist_ok=True)
-        model = load_float32(checkpoint).model
+        model = load_checkpoint(checkpoint).model
         if arguments.format == "onnx":
             from pgi.export.onnx import export_onnx
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -48,7 +49,9 @@ def writing(path: Path, *errors: type[Exception]) -> Iterator[None]:
         # TensorFlow's message has the operation before it, in braces, and behind it.
         reason = str(getattr(error, "strerror", None) or error).rpartition("}} ")[2]
         (first, *_) = re.split(r"\n| \[Op:", reason)
-        raise WriteError(f"cannot write {path}: {first}") from error
+        failure = WriteError(f"cannot write {path}: {first}")
+        failure.strerror = first
+        raise failure from error
 
 
 def sync(*paths: Path) -> None:
@@ -57,5 +60,9 @@ def sync(*paths: Path) -> None:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            # Some network file systems cannot sync a folder.
+            if not path.is_dir() or error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
         finally:
             os.close(descriptor)

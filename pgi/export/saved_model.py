@@ -26,7 +26,7 @@ from pgi.export import serving_config, warmup
 from pgi.export.model_card import model_card
 from pgi.export.portable import explained
 from pgi.export.served_model import ServedModel
-from pgi.inference import load_float32
+from pgi.inference import load_checkpoint
 from pgi.training.run_folder import Checkpoint
 
 
@@ -63,7 +63,7 @@ def export_saved_model(
     card = model_card(checkpoint, base.name, max_megapixels)
     side = checkpoint.run.read_config().model.levels[-1]
     records = warmup.records(base.name, side)
-    model = load_float32(checkpoint).model
+    model = load_checkpoint(checkpoint).model
     base.mkdir(parents=True, exist_ok=True)
     version = version or 1 + max(
         (int(x.name) for x in base.iterdir() if x.name.isdecimal()), default=0

@@ -1,7 +1,7 @@
 """Filling holes with a trained model."""
 
 from pgi.inference.inpainter import Inpainter
-from pgi.inference.loading import load, load_checkpoint, load_float32
+from pgi.inference.loading import load, load_checkpoint
 from pgi.inference.pyramid_inpainter import PyramidInpainter
 from pgi.inference.saved_model_inpainter import SavedModelInpainter
 
@@ -11,5 +11,4 @@ __all__ = [
     "SavedModelInpainter",
     "load",
     "load_checkpoint",
-    "load_float32",
 ]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tensorflow import keras
-
 from pgi.inference.inpainter import Inpainter
 from pgi.inference.pyramid_inpainter import PyramidInpainter
 from pgi.inference.saved_model_inpainter import SavedModelInpainter
@@ -49,16 +47,6 @@ def load_checkpoint(checkpoint: Checkpoint) -> PyramidInpainter:
         "its result is noise; continue the training"
     )
     return PyramidInpainter(model, origin, warning if untrained else None)
-
-
-def load_float32(checkpoint: Checkpoint) -> PyramidInpainter:
-    """As `load_checkpoint`, with layers that compute in float32 under any Keras policy."""
-    policy = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy("float32")
-    try:
-        return load_checkpoint(checkpoint)
-    finally:
-        keras.mixed_precision.set_global_policy(policy)
 
 
 def _untrained_levels(checkpoint: Checkpoint) -> list[int]:

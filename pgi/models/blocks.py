@@ -109,7 +109,7 @@ class Decoder(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         # The layers cast their inputs themselves.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(dtype="float32", autocast=False, **kwargs)
         gated = gated_layers(kernel_initializer, computation)
         self.conv11 = gated(4 * width, name=f"{prefix}11")
         self.conv12 = gated(4 * width, name=f"{prefix}12")

@@ -24,7 +24,7 @@ class Discriminator(keras.layers.Layer):
     """
 
     def __init__(self, width: int = 64, precision: str = "float32", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         self.convolutions = [
             SpectralNormConv2D(
                 width * multiple,

@@ -128,7 +128,7 @@ class PyramidGenerator(keras.Model):
         recompute: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         check_levels(levels)
         self.levels = tuple(levels)
         self.precision = precision

@@ -54,7 +54,7 @@ class RefineNetwork(keras.layers.Layer):
         computation: Computation = PLAIN,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         check_arguments(width, dilation_rates)
         self.computation = computation
         gated = gated_layers(kernel_initializer, computation)

@@ -78,7 +78,7 @@ class SubGenerator(keras.layers.Layer):
         computation: Computation = PLAIN,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         check_fusion(fusion, drop_coarse)
         check_precision(computation.precision, computation.convolution_dtype)
         self.fusion = fusion

@@ -208,10 +208,10 @@ def test_a_log_file_is_not_flooded_with_progress(tmp_path, capsys):
 
 def test_a_full_disk_is_that_files_failure_and_leaves_no_part_of_it(tmp_path, monkeypatch):
     jobs = many(tmp_path, 3)
-    really_sync, calls = os.fsync, iter(range(9))
+    really_sync = os.fsync
 
     def sync(descriptor):
-        if next(calls) == 1:
+        if ".1.png" in os.readlink(f"/proc/self/fd/{descriptor}"):
             raise OSError(errno.ENOSPC, "No space left on device")
         really_sync(descriptor)
 

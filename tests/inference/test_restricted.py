@@ -102,12 +102,7 @@ def test_in_half_precision_too() -> None:
     image, mask = example(LEFT_TOP, 192, 160)
     pyramid, restricted = networks(dilation="adaptive")
     exact = restricted(image, mask)
-    before = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
-        half, restricted_half = networks.__wrapped__(dilation="adaptive")
-    finally:
-        tf.keras.mixed_precision.set_global_policy(before)
+    half, restricted_half = networks(dilation="adaptive", precision="mixed_bfloat16")
     for ours, theirs in zip(half.generator_variables, pyramid.generator_variables):
         ours.assign(theirs)
     hole = mask[..., 0] > 0.5

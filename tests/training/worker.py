@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -26,7 +27,7 @@ from tensorflow import keras
 
 from pgi.config import DataConfig, ExperimentConfig, LossConfig, ModelConfig, TrainConfig
 from pgi.errors import UserError
-from pgi.training import cluster, devices, loop, pipeline, stopping
+from pgi.training import assembly, cluster, devices, loop, pipeline, stopping
 from pgi.training.checkpoints import Checkpoints
 from pgi.training.reading import FileSource
 from pgi.training.workers import Workers
@@ -103,7 +104,7 @@ def train(
 
     paths = [PHOTOGRAPHS / name for name in NAMES]
     sources = FileSource(paths[:3]), FileSource(paths[3:])
-    kind = sgd if optimizer == "sgd" else keras.optimizers.Adam
+    made = SimpleNamespace(Adam=sgd if optimizer == "sgd" else keras.optimizers.Adam)
 
     def fail(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "step-1")
@@ -111,7 +112,7 @@ def train(
     tf.config.run_functions_eagerly(eagerly)
     save = fail if disk_full else Checkpoints.save
     with (
-        mock.patch.object(keras.optimizers, "Adam", kind),
+        mock.patch.object(assembly, "keras", SimpleNamespace(utils=keras.utils, optimizers=made)),
         mock.patch.object(pipeline, "pyramid_builder", recording_builder),
         mock.patch.object(stopping, "TotalSteps", TotalSteps),
         mock.patch.object(Checkpoints, "save", save),
