@@ -25,7 +25,7 @@ from experiments.gpu_checks.common import (
 )
 from pgi.config import ExperimentConfig, LossConfig, from_dict, to_dict
 from pgi.errors import RuleError
-from pgi.training import assembly, pipeline
+from pgi.training import assembly, devices, pipeline
 from pgi.training.stages import stages
 
 FLOAT32 = f"{STEPS} steps, float32"
@@ -65,16 +65,14 @@ def xla(options: Options, earlier: Mapping[str, Values]) -> Values:
 
 def mirrored(options: Options, earlier: Mapping[str, Values]) -> Values:
     """Training steps on all GPUs; the mean loss is within 1 % of one GPU's."""
-    devices = tf.config.list_physical_devices("GPU")
-    if not devices:
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
         two = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
-    if len(devices) == 1:
+    if len(gpus) == 1:
         raise Skipped("there is one GPU only")
-    kind = "GPU" if devices else "CPU"
-    strategy = tf.distribute.MirroredStrategy(
-        [x.name for x in tf.config.list_logical_devices(kind)]
-    )
+    kind = "GPU" if gpus else "CPU"
+    strategy = devices.mirrored([x.name for x in tf.config.list_logical_devices(kind)])
     with strategy.scope():
         values = _train(options.config)
     return {"replicas": strategy.num_replicas_in_sync, **_near(values, earlier, 0.01)}

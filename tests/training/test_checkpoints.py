@@ -169,7 +169,8 @@ def test_a_damaged_newest_checkpoint_is_skipped_and_set_aside(tmp_path, how, cap
     before = {path.name: path.read_bytes() for path in run.checkpoints.iterdir()}
 
     assert Checkpoint.find(run.path) == whole
-    assert pgi.load(run.path).origin == str(whole)  # type: ignore[attr-defined]
+    loaded = pgi.load(run.path)
+    assert isinstance(loaded, inference.PyramidInpainter) and loaded.origin == str(whole)
     assert {path.name: path.read_bytes() for path in run.checkpoints.iterdir()} == before
     message = caplog.records[0].getMessage()
     assert message.startswith(f"skipped {run.checkpoints / 'step-2'}, which is damaged: ")
