@@ -21,6 +21,10 @@ from pgi.errors import NoUsableImageError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _GROUP = 512
+# No photograph's file is larger. A small archive can hold members that would fill the memory.
+MAX_MEMBER_BYTES = 256 * 2**20
+# Of others, zipfile unpacks more than a member's declared size at once.
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class Member(NamedTuple):
@@ -48,7 +52,7 @@ def walk_tar(path: str) -> Iterator[list[Member]]:
     """All images of an uncompressed tar archive, in groups of neighbours.
 
     Raises:
-        NoUsableImageError: the file is something else or cut off.
+        NoUsableImageError: the file is something else or cut off, or an image is too large.
     """
     group: list[Member] = []
     try:
@@ -56,6 +60,7 @@ def walk_tar(path: str) -> Iterator[list[Member]]:
             for member in tar:
                 tar.members.clear()  # type: ignore[attr-defined]  # Else it keeps them all.
                 if member.isfile() and _is_image(member.name):
+                    check_size(path, member.name, member.size)
                     group.append(Member(path, member.name, member.offset_data, member.size))
                 if len(group) == _GROUP:
                     yield group
@@ -78,7 +83,8 @@ def names(path: tfds.core.Path) -> list[str]:
     """Sorted names of all images in a folder tree or a zip archive, relative to it.
 
     Raises:
-        NoUsableImageError: the file is no zip archive or cut off.
+        NoUsableImageError: the file is no zip archive or cut off, or an image in it is too large
+            or compressed by another method than DEFLATE.
     """
     if path.is_dir():
         walked = tf.io.gfile.walk(os.fspath(path))
@@ -89,19 +95,49 @@ def names(path: tfds.core.Path) -> list[str]:
         ]
     else:
         with _zip(path) as archive:
-            found = archive.namelist()
+            members = [x for x in archive.infolist() if _is_image(x.filename)]
+        for member in members:
+            _check_member(path, member)
+        found = [member.filename for member in members]
     return sorted(filter(_is_image, found))
 
 
 def read(path: tfds.core.Path, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of some images in a folder tree or a zip archive."""
+    """Names and contents of some images in a folder tree or a zip archive.
+
+    Raises:
+        NoUsableImageError: as `names`; or an image is too large or damaged.
+    """
     if path.is_dir():
         for name in names:
+            check_size(path, name, (path / name).stat().length)
             yield name, (path / name).read_bytes()
     else:
         with _zip(path) as archive:
             for name in names:
-                yield name, archive.read(name)
+                member = archive.getinfo(name)
+                _check_member(path, member)
+                # `archive.read` would unpack up to 2 GB before it cuts off at the declared size.
+                with archive.open(member) as file:
+                    yield name, file.read(member.file_size)
+
+
+def check_size(archive: object, name: str, size: int) -> None:
+    """Raises NoUsableImageError if a member of an archive has more bytes than a photograph has."""
+    if size > MAX_MEMBER_BYTES:
+        raise NoUsableImageError(
+            f"{archive} must hold images of at most {MAX_MEMBER_BYTES:,} bytes, got {name} of "
+            f"{size:,} bytes."
+        )
+
+
+def _check_member(path: tfds.core.Path, member: zipfile.ZipInfo) -> None:
+    check_size(path, member.filename, member.file_size)
+    if member.compress_type not in _ZIP_METHODS:
+        raise NoUsableImageError(
+            f"{path} must hold images that are stored or deflated, got {member.filename} of "
+            f"compression method {member.compress_type}."
+        )
 
 
 def _is_image(name: str) -> bool:

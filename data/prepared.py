@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import UnidentifiedImageError
 
 from data.hold_out import held_out_count
 from data.image_builder import ImageBuilder
 from data.names import PREPARED
 from pgi.arrays import UInt8Array
 from pgi.errors import NoUsableImageError, RuleError
-from pgi.training.reading import ImageSource, read_image
+from pgi.training.decoding import read_image
+from pgi.training.reading import ImageSource
 
 # Names of the split for validation, in order of preference.
 _HELD_OUT = ("validation", "val", "test")
@@ -83,9 +83,7 @@ class ExampleSource(ImageSource):
             return read_image(io.BytesIO(example[self._feature] or b""))
         except OSError as error:
             name = (example.get("file_name") or b"").decode(errors="replace")
-            # Pillow's message would name the buffer.
-            reason = "no image" if isinstance(error, UnidentifiedImageError) else str(error)
-            raise OSError(f"{name}: {reason}" if name else reason) from error
+            raise OSError(f"{name}: {error}" if name else str(error)) from error
 
 
 def sources(name: str, as_in_the_paper: bool = False) -> tuple[ExampleSource, ExampleSource]:
@@ -203,6 +201,9 @@ def _pipeline_options(options: Sequence[str]) -> Any:
 def _builder(name: str, root: tfds.core.Path) -> tfds.core.DatasetBuilder:
     folder, _, config = name.partition("/")
     if folder not in PREPARED:
+        # A run's config may come from a stranger too, and evaluation reads the dataset it names.
+        if tfds.core.naming.parse_builder_name_kwargs(name)[0].namespace:
+            raise ValueError("a name with a namespace would download and run its builder")
         return tfds.builder(name, data_dir=root)
     module = importlib.import_module(f"data.{folder}.{folder}_dataset_builder")
     return module.Builder(config=config or None, data_dir=root)

@@ -26,7 +26,7 @@ from data.prepared import ExampleSource
 from experiments.benchmark_network import Case
 from experiments.configs import places2
 from pgi.training import assembly, pipeline
-from pgi.training.reading import read_image
+from pgi.training.decoding import read_image
 from pgi.training.stages import stages
 
 BATCH = 4

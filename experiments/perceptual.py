@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from absl import app
-from PIL import Image
 from tqdm import tqdm
 
 from experiments import program
@@ -29,7 +28,7 @@ from pgi.evaluation.intervals import Estimate, estimate
 from pgi.evaluation.perceptual import discriminative_scores, frechet_distance
 from pgi.evaluation.perceptual_networks import Networks
 from pgi.rules import check
-from pgi.training.reading import read_image
+from pgi.training.decoding import image_size, read_image
 
 # Not imported: `pgi.evaluation.tasks` brings TensorFlow, which is not needed here.
 TRUTH = "truth"
@@ -59,8 +58,7 @@ def find_pictures(folder: Path) -> dict[str, Pictures]:
 
     Raises:
         RuleError: there is no truth or no method; a place has fewer than two pictures; a file is
-            missing, has no counterpart or is of another size.
-        OSError: a file is no image.
+            missing, has no counterpart, is of another size or is no image.
     """
     check(str(folder), f"a folder with a folder {TRUTH!r}", (folder / TRUTH).is_dir(), "none")
     folders = sorted(x for x in folder.iterdir() if x.is_dir() and not x.name.startswith("."))
@@ -178,8 +176,10 @@ def _check_sizes(pictures: Pictures) -> None:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as image:
-        return image.size
+    try:
+        return image_size(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def _batches(paths: Sequence[Path], bar: tqdm | None = None) -> Iterator[UInt8Array]:
@@ -195,7 +195,11 @@ def _read(path: Path) -> UInt8Array:
     try:
         return read_image(path)
     except OSError as error:
-        raise RuleError(f"{path} must be readable: {error}") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> RuleError:
+    return RuleError(f"{path} must be readable: {error}")
 
 
 if __name__ == "__main__":

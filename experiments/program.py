@@ -83,7 +83,8 @@ def define_config(default: Path | None = None) -> None:
     config_flags.DEFINE_config_file(
         "config",
         default and str(default),
-        f"File whose get_config() is the experiment; {'required' if default is None else default}.",
+        f"File whose get_config() is the experiment; {'required' if default is None else default}. "
+        "It is a program: run none from a stranger.",
     )
 
 

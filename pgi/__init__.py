@@ -20,6 +20,9 @@ if typing.TYPE_CHECKING:
 def load(path: str | Path) -> Inpainter:
     """A trained model, ready to fill holes; see `pgi.inference.load`.
 
+    A SavedModel is a program, and loading it can run anything: load none from a stranger. A run
+    folder or a checkpoint is read as data only.
+
     Warns:
         UserWarning: the model's `warning`, if it has one.
     """

@@ -128,7 +128,10 @@ def _define_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    model = "run folder of a trained model, one of its checkpoints, or its SavedModel"
+    model = (
+        "run folder of a trained model, one of its checkpoints, or its SavedModel; a SavedModel is "
+        "a program: load none from a stranger"
+    )
     _add_path(parser, "--model", model, metavar="RUN", required=True)
 
 

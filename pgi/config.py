@@ -16,6 +16,7 @@ from pgi.errors import RuleError
 from pgi.rules import (
     DILATIONS,
     INITIALIZERS,
+    MAX_WIDTH,
     PLACEMENTS,
     check,
     check_choice,
@@ -58,6 +59,7 @@ class ModelConfig:
         check_choice("kernel_initializer", INITIALIZERS, self.kernel_initializer)
         width = self.discriminator_width
         check("discriminator_width", "positive", width > 0, width)
+        check("discriminator_width", f"at most {MAX_WIDTH}", width <= MAX_WIDTH, width)
 
 
 @dataclass

@@ -6,6 +6,7 @@ DeepFillv2: "Free-Form Image Inpainting with Gated Convolution", https://arxiv.o
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -66,7 +67,9 @@ def find_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path).expanduser()
     if path.is_dir():
         newest = tf.train.latest_checkpoint(str(path))
-        prefixes = [newest] if newest else sorted(str(x)[:-6] for x in path.glob("*.index"))
+        # A note from elsewhere may name any place.
+        here = newest and os.path.samefile(Path(newest).parent, path)
+        prefixes = [newest] if here else sorted(str(x)[:-6] for x in path.glob("*.index"))
         if len(prefixes) != 1:
             names = ", ".join(Path(x).name for x in prefixes) or "none"
             raise RunFolderError(

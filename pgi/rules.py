@@ -22,6 +22,11 @@ FUSIONS = (
 DILATIONS = ("adaptive", "standard")
 INITIALIZERS = ("glorot_uniform", "gated_he")
 PLACEMENTS = ("random", "center")
+# A config may come from a stranger: beyond these the networks would fill the memory. The paper's
+# config has 3 levels up to 512 px, of width 48 and 64.
+MAX_LEVELS = 6
+MAX_LEVEL_SIDE = 8192
+MAX_WIDTH = 256
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 CONVOLUTION_DTYPES = ("float32", "bfloat16")
 
@@ -46,16 +51,23 @@ def check_precision(precision: str, convolution_dtype: str) -> None:
 
 
 def check_levels(levels: Sequence[int]) -> None:
-    """Raises a RuleError unless each level's side is twice that below, from a multiple of 8 up."""
+    """Raises a RuleError unless each level's side is twice that below, from a multiple of 8 up.
+
+    There may be `MAX_LEVELS` levels, of up to `MAX_LEVEL_SIDE` px.
+    """
     if not levels or levels[0] < 8 or levels[0] % 8:
         raise RuleError(f"levels must start with a positive multiple of 8, got {tuple(levels)}")
     if any(upper != 2 * lower for lower, upper in zip(levels, levels[1:])):
         raise RuleError(f"levels must double, got {tuple(levels)}")
+    rule = f"at most {MAX_LEVELS} levels of at most {MAX_LEVEL_SIDE} px"
+    fits = len(levels) <= MAX_LEVELS and levels[-1] <= MAX_LEVEL_SIDE
+    check("levels", rule, fits, tuple(levels))
 
 
 def check_width(width: int) -> None:
     """Raises a RuleError unless gated convolutions can halve the width twice."""
     check("width", "a positive multiple of 4", width > 0 and width % 4 == 0, width)
+    check("width", f"at most {MAX_WIDTH}", width <= MAX_WIDTH, width)
 
 
 def check_fusion(fusion: str, drop_coarse: bool) -> None:

@@ -32,6 +32,10 @@ BROKEN = [
     (ModelConfig, "levels", (128, 200), "must double"),
     (ModelConfig, "levels", (512, 256, 128), "must double"),
     (ModelConfig, "levels", (128, 256, 256), "must double"),
+    (ModelConfig, "levels", (4096, 8192, 16384), "must be at most 6 levels of at most 8192 px"),
+    (ModelConfig, "levels", tuple(8 * 2**n for n in range(7)), "must be at most 6 levels"),
+    (ModelConfig, "width", 10**6, "must be at most 256"),
+    (ModelConfig, "discriminator_width", 10**6, "must be at most 256"),
     (ModelConfig, "width", 0, "must be a positive multiple of 4"),
     (ModelConfig, "width", -4, "must be a positive multiple of 4"),
     (ModelConfig, "width", 30, "must be a positive multiple of 4"),
@@ -123,6 +127,7 @@ def test_every_field_but_switches_has_a_rule_that_is_tried_above() -> None:
     "kind, values",
     [
         (ModelConfig, {"levels": (8,), "width": 4, "discriminator_width": 1}),
+        (ModelConfig, {"levels": tuple(256 * 2**n for n in range(6)), "width": 256}),
         (ModelConfig, {"drop_coarse": True}),
         (LossConfig, {"level_weights": (0.0, 0.0, 0.0), "adversarial_weight": 0.0}),
         (MaskConfig, {"min_stroke_width": 7, "max_stroke_width": 7}),

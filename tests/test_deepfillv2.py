@@ -177,6 +177,9 @@ def test_a_checkpoint_is_found_by_its_prefix_its_files_or_its_folder(tmp_path: P
     note = prefix.parent / "checkpoint"
     note.write_text('model_checkpoint_path: "/elsewhere/model.ckpt-5"')
     assert deepfillv2.find_checkpoint(prefix.parent).prefix == prefix
+    write_tf1_checkpoint(tmp_path / "elsewhere" / "model.ckpt-5", {"x": np.zeros(1)})
+    note.write_text(f'model_checkpoint_path: "{tmp_path}/elsewhere/model.ckpt-5"')
+    assert deepfillv2.find_checkpoint(prefix.parent).prefix == prefix
     note.unlink()
     assert deepfillv2.find_checkpoint(prefix.parent).prefix == prefix
 

@@ -13,7 +13,15 @@ ROOT = Path(__file__).parents[1]
 PRODUCT = ("pgi", "data", "experiments")
 # From the bottom up; rooms of one line may know each other.
 FLOORS = (
-    ("pgi.errors", "pgi.arrays", "pgi.opencv", "pgi.quiet", "pgi.atomic", "pgi.provenance"),
+    (
+        "pgi.errors",
+        "pgi.arrays",
+        "pgi.opencv",
+        "pgi.pillow",
+        "pgi.quiet",
+        "pgi.atomic",
+        "pgi.provenance",
+    ),
     ("pgi.rules",),
     ("pgi.config", "pgi.layers"),
     (
@@ -22,6 +30,7 @@ FLOORS = (
         "pgi.losses",
         "pgi.metrics",
         "pgi.sheets",
+        "pgi.training.decoding",
         "pgi.training.reading",
         "pgi.training.metrics_file",
         "pgi.training.interruption",

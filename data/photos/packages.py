@@ -12,6 +12,7 @@ from pathlib import Path
 
 from absl import logging
 
+from data.archives import check_size
 from pgi.errors import NoUsableImageError
 
 HOMEPAGE = "https://packages.debian.org/bookworm/"
@@ -68,7 +69,7 @@ def read(package: Path, suffixes: Sequence[str]) -> Iterator[bytes]:
     """Contents of a package's files with one of these suffixes, without links.
 
     Raises:
-        NoUsableImageError: there is no dpkg-deb, or the package is broken.
+        NoUsableImageError: there is no dpkg-deb, the package is broken, or a file is too large.
     """
     if shutil.which("dpkg-deb") is None:
         raise NoUsableImageError(f"dpkg-deb (package dpkg) must be installed to read {package}.")
@@ -78,6 +79,7 @@ def read(package: Path, suffixes: Sequence[str]) -> Iterator[bytes]:
             with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
                 for member in archive:
                     if member.isfile() and member.name.lower().endswith(tuple(suffixes)):
+                        check_size(package, member.name, member.size)
                         content = archive.extractfile(member)
                         assert content is not None  # It is a file.
                         yield content.read()

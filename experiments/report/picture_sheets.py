@@ -11,7 +11,7 @@ import numpy as np
 from pgi.evaluation.results import CropList
 from pgi.evaluation.tasks import SHOWN, write_png
 from pgi.sheets import sheet
-from pgi.training.reading import read_image
+from pgi.training.decoding import read_image
 
 
 def draw(

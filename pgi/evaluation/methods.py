@@ -21,7 +21,7 @@ from pgi.errors import RuleError, RunFolderError
 from pgi.inference import PyramidInpainter, load_checkpoint
 from pgi.opencv import cv2
 from pgi.rules import check
-from pgi.training.reading import read_image
+from pgi.training.decoding import read_image
 from pgi.training.run_folder import RunFolder
 
 

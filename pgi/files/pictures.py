@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from pgi.arrays import AnyArray, BoolArray, UInt8Array
 from pgi.errors import PictureError
 from pgi.files.encoding import FORMATS, encode, save_options
 from pgi.files.exif import read_exif, to_stored, to_upright
-
-# Not by `catch_warnings`, for the reason given in `pgi.training.reading`.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+from pgi.pillow import Image
 
 POLARITIES = ("white", "black")
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")

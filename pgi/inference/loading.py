@@ -8,12 +8,15 @@ from pgi.inference.inpainter import Inpainter
 from pgi.inference.pyramid_inpainter import PyramidInpainter
 from pgi.inference.saved_model_inpainter import SavedModelInpainter
 from pgi.training.checkpoints import load_model
-from pgi.training.run_folder import Checkpoint
+from pgi.training.run_folder import Checkpoint, RunFolder
 from pgi.training.stages import stages
 
 
 def load(path: str | Path) -> Inpainter:
     """A trained model, ready to fill holes.
+
+    A SavedModel is a program, and loading it can run anything: load none from a stranger. A run
+    folder or a checkpoint is read as data only, whatever else is in the folder.
 
     Args:
         path: a run folder, for its newest checkpoint; a checkpoint, such as
@@ -24,11 +27,17 @@ def load(path: str | Path) -> Inpainter:
         RunFolderError: there is no run or no checkpoint, or it cannot be loaded.
     """
     path = Path(path)
+    saved = None if RunFolder.around(path) else _saved_model(path)
+    return SavedModelInpainter(saved) if saved else load_checkpoint(Checkpoint.find(path))
+
+
+def _saved_model(path: Path) -> Path | None:
+    """The folder's own SavedModel or its newest version's; None without one."""
     numbered = (x for x in path.glob("*") if x.name.isdecimal())
     for folder in (path, *sorted(numbered, key=lambda x: int(x.name), reverse=True)):
         if (folder / "saved_model.pb").is_file():
-            return SavedModelInpainter(folder)
-    return load_checkpoint(Checkpoint.find(path))
+            return folder
+    return None
 
 
 def load_checkpoint(checkpoint: Checkpoint) -> PyramidInpainter:

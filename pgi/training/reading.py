@@ -11,61 +11,21 @@ import functools
 import hashlib
 import os
 import threading
-import warnings
 from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
 from absl import logging
-from PIL import Image, ImageOps
 
 from pgi.arrays import UInt8Array
 from pgi.errors import NoUsableImageError
-
-# Pillow warns of odd metadata and of large photographs. Not by `catch_warnings` around each file,
-# which changes the filters of the whole program, while several threads read at once.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+from pgi.training.decoding import image_size, read_image
 
 # Smaller images are icons rather than photographs, and would be enlarged into blur.
 MIN_SIDE = 32
 # If so many images in a row are unusable, the dataset as a whole is broken.
 _PROBED = 100
-
-
-def read_image(file: str | Path | BinaryIO) -> UInt8Array:
-    """A file's pixels as 8-bit RGB, upright.
-
-    Grey, palettes and CMYK are converted, 16-bit values keep their high byte, alpha is dropped,
-    the orientation in EXIF is applied.
-
-    Args:
-        file: path or open file, in any format that Pillow reads.
-
-    Returns:
-        `[H, W, 3]`.
-
-    Raises:
-        OSError: the file is unreadable, truncated or no image, or its pixels are floats.
-    """
-    try:
-        with Image.open(file) as image:
-            image.load()
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
-    except OSError:
-        raise
-    except Exception as error:  # Pillow's decoders raise errors of many types on damaged files.
-        raise OSError(str(error)) from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise OSError("floating-point pixels have no known range")
-    if image.mode.startswith("I"):
-        # 16-bit grey, which Pillow would clip at 255 instead of scaling it.
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 256).astype(np.uint8))
-    return image.convert("RGB")
 
 
 class ImageSource(abc.ABC):
@@ -263,11 +223,9 @@ def listed_images(path: str | Path) -> FileSource:
 
 def _header_problem(path: Path) -> str | None:
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-    except Exception as error:  # As in `read_image`.
-        return str(error).removeprefix(f"{path}: ")
-    return _size_problem(width, height)
+        return _size_problem(*image_size(path))
+    except OSError as error:
+        return str(error)
 
 
 def _size_problem(width: int, height: int) -> str | None:

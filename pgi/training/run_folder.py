@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -167,6 +168,17 @@ class RunFolder:
         self._config = self.path / "config.json"
         self._divergence = self.path / "diverged.json"
         self._metrics = self.path / "metrics.jsonl"
+
+    @classmethod
+    def around(cls, path: Path) -> RunFolder | None:
+        """The run whose folder, or folder of checkpoints, this is; None if there is none."""
+        # In a run from elsewhere, any folder and config.json itself may be links.
+        for place in (Path(os.path.abspath(path)), path.resolve()):
+            for run in map(cls, (place, place.parent)):
+                places = (run.path, run.checkpoints, run.milestones, run.best)
+                if place in places and os.path.lexists(run._config):
+                    return run
+        return None
 
     def begin(
         self,

@@ -161,7 +161,7 @@ def test_the_program_tells_sizes_and_what_is_unreadable(tmp_path):
     listed = [line for line in result.stdout.splitlines() if line.startswith("my photos/2024/")]
     assert len(listed) == 2
     assert any(line.startswith("my photos/2024/d.jpg: ") and "trunc" in line for line in listed)
-    assert any(line.startswith("my photos/2024/notes.txt: cannot identify") for line in listed)
+    assert any(line.startswith("my photos/2024/notes.txt: no JPEG, PNG, ") for line in listed)
     # Only data.load warns, and of what it leaves out.
     assert "notes.txt" in result.stderr and "d.jpg" not in result.stderr
     sheet = result.stdout.splitlines()[-1].split(": ")[-1]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from data import prepared
+from data import archives, prepared
 from data.photos import packages
 from data.photos.photos_dataset_builder import PHOTOGRAPHS
 from pgi.errors import NoUsableImageError
@@ -83,6 +83,18 @@ def test_a_broken_package_is_an_error_that_names_it(length: int, tmp_path: Path)
     package.write_bytes((DEBS / "dummy-wallpapers_1.0-1_all.deb").read_bytes()[:length])
     with pytest.raises(NoUsableImageError, match=r"broken_1.0_all.deb must be a whole"):
         list(packages.read(package, (".jpg",)))
+
+
+@needs_dpkg
+def test_a_file_that_is_too_large_is_an_error_that_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(archives, "MAX_MEMBER_BYTES", 10)
+    message = (
+        r"dummy-wallpapers.*deb must hold images of at most 10 bytes, got \./usr/.*\.(jpg|png) of"
+    )
+    with pytest.raises(NoUsableImageError, match=message):
+        list(packages.read(DEBS / "dummy-wallpapers_1.0-1_all.deb", (".jpg", ".png")))
 
 
 @needs_dpkg

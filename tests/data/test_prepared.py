@@ -31,6 +31,7 @@ from experiments.configs import celeba_hq, places2
 from pgi.config import ExperimentConfig, LossConfig, ModelConfig
 from pgi.errors import NoUsableImageError, RuleError
 from pgi.training import loop
+from pgi.training.decoding import FORMATS
 from pgi.training.pipeline import crops
 from pgi.training.reading import FileSource, ImageSource
 from pgi.training.run_folder import RunFolder
@@ -260,7 +261,7 @@ def test_unusable_images_are_replaced_by_the_next_and_named(home: Path) -> None:
     assert sorted(source.skipped.values()) == [
         "both sides must be at least 32 px, got 8 x 8",
         "image file is truncated",
-        "no image",
+        f"no {', '.join(FORMATS)} image, or its header is damaged",
     ]
 
 
@@ -294,6 +295,10 @@ def test_a_dataset_of_icons_is_refused_at_once(home: Path) -> None:
     [
         ("tfds:no_such_dataset", 'TFDS knows, got "no_such_dataset"'),
         ("places2/512", 'TFDS knows, got "places2/512"'),
+        (
+            "tfds:huggingface:dots",
+            r'got "huggingface:dots": a name with a namespace would download',
+        ),
         ("tfds:dots:2.0.0", 'TFDS knows, got "dots:2.0.0"'),
     ],
 )

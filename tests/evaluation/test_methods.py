@@ -61,7 +61,7 @@ def test_outputs_are_matched_by_place_and_name(tmp_path):
     ("content", "message"),
     [
         (None, r"results of theirs must be one image .*0007\.\*, got 0"),
-        (b"no image", r"0007.png must be readable: cannot identify"),
+        (b"no image", r"0007.png must be readable: no JPEG, PNG"),
         ((9, 8), r"0007.png must be of the crop's size \(48, 56\), got \(8, 9\)"),
     ],
 )

@@ -42,6 +42,13 @@ def chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
+def overlapping_exif(tags: int, size: int) -> bytes:
+    """EXIF of `size` bytes whose tags all have nearly the whole of it as their value."""
+    entries = b"".join(struct.pack("<HHII", 40_000 + n, 7, size - 1, 1) for n in range(tags))
+    start = struct.pack("<2sHIH", b"II", 42, 8, tags)
+    return b"Exif\0\0" + (start + entries).ljust(size, b"\0")
+
+
 def png(samples: np.ndarray, bits: int, colour_type: int, *chunks: bytes) -> bytes:
     """For what Pillow does not write: `[H, W]` samples, or `[H, W, C]` of 8 or 16 bits."""
     height, width = samples.shape[:2]

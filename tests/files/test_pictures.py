@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -25,6 +26,7 @@ from tests.files.picture_files import (
     chunk,
     decoded,
     encoded,
+    overlapping_exif,
     png,
     read,
 )
@@ -101,6 +103,19 @@ def test_a_small_file_that_unpacks_into_much_is_refused(name):
     packed = {b"iTXt": b"x\0\1\0\0\0"}.get(name, b"x\0\0") + BOMB
     with pytest.raises(PictureError, match=r"damaged: .*[Tt]oo [Ll]arge"):
         read(png(NOISE, 8, 2, chunk(name, packed)))
+
+
+@pytest.mark.filterwarnings("ignore:the values of a directory:UserWarning")
+@pytest.mark.parametrize("reader", [read_picture, read_mask])
+@pytest.mark.parametrize("kind, options", KINDS)
+def test_exif_whose_values_are_all_the_whole_of_it_takes_no_memory(kind, options, reader):
+    exif = overlapping_exif(tags=1000, size=60_000)
+    content = encoded(Image.fromarray(NOISE), kind, exif=exif, **options)
+    tracemalloc.start()
+    assert reader(content, 64) is not None
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2e6
 
 
 def test_a_png_without_pixels_is_refused():

@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 
 from pgi.errors import NoUsableImageError
-from pgi.training import reading
-from pgi.training.reading import FileSource, find_images, read_image
+from pgi.training import decoding, reading
+from pgi.training.decoding import read_image
+from pgi.training.reading import FileSource, find_images
 
 HEIGHT, WIDTH = 40, 48
 
@@ -50,7 +51,14 @@ def warned_of(caplog) -> list[str]:
 
 @pytest.mark.parametrize(
     "kind, options",
-    [("PNG", {}), ("WEBP", {"lossless": True}), ("BMP", {}), ("TIFF", {}), ("PPM", {})],
+    [
+        ("PNG", {}),
+        ("WEBP", {"lossless": True}),
+        ("BMP", {}),
+        ("TIFF", {}),
+        ("PPM", {}),
+        ("JPEG2000", {}),
+    ],
 )
 def test_rgb_is_read_as_it_was_written(tmp_path, kind, options):
     path = tmp_path / "x"
@@ -67,6 +75,7 @@ def test_rgb_is_read_as_it_was_written(tmp_path, kind, options):
         ("JPEG", "RGB", {"quality": 95, "subsampling": 0, "progressive": True}),
         ("JPEG", "CMYK", {"quality": 95, "subsampling": 0}),
         ("WEBP", "RGB", {"quality": 95}),
+        ("AVIF", "RGB", {"quality": 95, "subsampling": "4:4:4"}),
     ],
 )
 def test_lossy_files_show_the_picture(tmp_path, kind, mode, options):
@@ -223,10 +232,10 @@ def test_pillows_own_warnings_are_not_shown(tmp_path):
     # In a program of its own, since pytest sets warning filters of its own. The limit, above which
     # Pillow warns, is lowered instead of writing a photograph of 100 megapixels.
     program = (
-        "import pathlib, sys; from PIL import Image; from pgi.training import reading;"
+        "import sys; from PIL import Image; from pgi.training import decoding, reading;"
         f"Image.MAX_IMAGE_PIXELS = {HEIGHT * WIDTH - 1};"
         "source = reading.find_images(sys.argv[1]);"
-        "[reading.read_image(path) for path in source.paths]; print(len(source.paths))"
+        "[decoding.read_image(path) for path in source.paths]; print(len(source.paths))"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -242,12 +251,12 @@ def test_threads_leave_the_programs_warning_filters_alone(tmp_path, monkeypatch,
     waits = {paths[0]: inside[paths[1]], paths[1]: first_is_out}
     really_open = Image.open
 
-    def open_together(path, *arguments):
+    def open_together(path, **arguments):
         inside[path].set()
         waits[path].wait(timeout=1)
-        return really_open(path, *arguments)
+        return really_open(path, **arguments)
 
-    monkeypatch.setattr(reading.Image, "open", open_together)
+    monkeypatch.setattr(decoding.Image, "open", open_together)
     threads = [threading.Thread(target=function, args=[path]) for path in paths]
     with warnings.catch_warnings():
         filters, before = warnings.filters, list(warnings.filters)
@@ -418,6 +427,20 @@ def test_unusable_files_beside_usable_ones_are_each_warned_of_once(tmp_path, cap
     assert len(warned_of(caplog)) == len(unusable)
 
 
+def test_files_of_other_formats_or_too_many_pixels_are_skipped_by_their_headers(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(decoding, "MAX_MEGAPIXELS", HEIGHT * WIDTH / 1e6)
+    usable = write_picture(tmp_path / "a.png")
+    write_picture(tmp_path / "large.png", HEIGHT + 1)
+    (tmp_path / "page.jpg").write_bytes(encoded(Image.fromarray(picture()), "EPS"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program is started"))
+    assert find_images(tmp_path).paths == [usable]
+    large, page = sorted(warned_of(caplog))
+    assert large.endswith("must have at most 0.00192 megapixels, got 0.001968 (48 x 41)")
+    assert "page.jpg: no JPEG, PNG, WEBP" in page
+
+
 def test_the_shorter_side_decides_what_is_too_small(tmp_path):
     sizes = [(31, 500), (32, 500), (500, 31), (500, 32), (32, 32)]
     for height, width in sizes:
@@ -457,7 +480,7 @@ def test_a_folder_of_unusable_files_is_an_error_that_says_why(tmp_path):
     message = str(error.value)
     assert str(tmp_path) in message and "22 files" in message
     assert "icon.png: both sides must be at least 32 px, got 16 x 16" in message
-    assert "notes.txt: cannot identify" in message
+    assert "notes.txt: no JPEG, PNG, " in message
     assert len(message) < 1000  # Of 22 reasons only the first few.
 
 
