@@ -21,7 +21,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.part")
     with writing(path):
         try:
-            with open(temporary, "wb") as file:
+            with open(temporary, "wb", opener=refuse_link) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -52,6 +52,14 @@ def writing(path: Path, *errors: type[Exception]) -> Iterator[None]:
         failure = WriteError(f"cannot write {path}: {first}")
         failure.strerror = first
         raise failure from error
+
+
+def refuse_link(path: str, flags: int) -> int:
+    """An opener for `open` that raises OSError if a link lies in the file's place.
+
+    A run folder from elsewhere could hold one that names any of the user's files.
+    """
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def sync(*paths: Path) -> None:

@@ -249,7 +249,7 @@ class TrainConfig:
 
 @dataclass
 class ExperimentConfig:
-    """A whole experiment; `name` names its default run folder."""
+    """A whole experiment; `name` names its default run folder, and files of its evaluation."""
 
     name: str = "paper_512"
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -259,6 +259,9 @@ class ExperimentConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
+        # Another's config must not name files elsewhere.
+        fits = self.name not in ("", ".", "..") and not {"/", "\0"} & set(self.name)
+        check("name", "the name of a file, without a folder", fits, self.name)
         weights, levels = self.loss.level_weights, self.model.levels
         if len(weights) != len(levels):
             raise RuleError(

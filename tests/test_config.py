@@ -144,6 +144,14 @@ def test_values_on_the_border_of_their_rules_are_allowed(
 # Rules between fields
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/tmp/x", "a/b", "a\0"])
+def test_a_name_is_no_path(name: str) -> None:
+    for make in (lambda: ExperimentConfig(name=name), lambda: from_dict({"name": name})):
+        with pytest.raises(RuleError, match="name must be the name of a file, without a folder"):
+            make()
+    assert ExperimentConfig(name="..my run, 2").name == "..my run, 2"
+
+
 def test_there_is_one_weight_a_level() -> None:
     for weights in ((1.0, 1.0), (1.0,) * 4, ()):
         with pytest.raises(RuleError, match="must have one weight for each of 3 levels") as e:

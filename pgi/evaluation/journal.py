@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pgi.atomic import refuse_link
+
 # A crop's numbers, by mask set, protocol and metric.
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
 
@@ -48,7 +50,7 @@ class Journal:
             if self.done:
                 print(f"discarded {self.done.total()} photographs in {path}: of another {others}")
             self.done, self.made, end = Counter(), {}, 0
-        with open(path, "ab") as file:
+        with open(path, "ab", opener=refuse_link) as file:
             file.truncate(end)
         self.made = merged(self.made, made)
         for header in ({"made": made},) if end else ({"of": of}, {"made": made}):
@@ -72,7 +74,7 @@ class Journal:
                 yield line["crops"], scores
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        with open(self.path, "ab") as file:
+        with open(self.path, "ab", opener=refuse_link) as file:
             file.write(json.dumps(line).encode() + b"\n")
 
 

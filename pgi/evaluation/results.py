@@ -44,7 +44,9 @@ _TYPES = {
 COLUMNS = list(_TYPES)
 # Metric and protocol of the rows that hold the time per image.
 SECONDS, TIME = "seconds", "time"
-_DAMAGE = (gzip.BadGzipFile, zlib.error, EOFError)
+_DAMAGE = (zlib.error, EOFError)
+# Tables unpack into some ten times their size; one from elsewhere could fill the memory.
+_LARGEST_RATIO, _SMALL = 100, 2**24
 
 
 @dataclass(frozen=True)
@@ -283,7 +285,7 @@ def read(path: Path) -> Results:
     beside = [x for x in (provenance_file(path), _next(path)) if x.exists()]
     described = [x.read_bytes() for x in beside or [provenance_file(path)]]
     try:
-        table = gzip.decompress(content) if path.suffix == ".gz" else content
+        table = _unpacked(content) if path.suffix == ".gz" else content
         sha256 = hashlib.sha256(table).hexdigest()
         plain = next((x for x in map(json.loads, described) if x["table_sha256"] == sha256), None)
         if plain is None:
@@ -309,7 +311,19 @@ def read(path: Path) -> Results:
     return found
 
 
+def _unpacked(content: bytes) -> bytes:
+    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # gzip.
+    most = max(_LARGEST_RATIO * len(content), _SMALL)
+    table = stream.decompress(content, most)
+    if not stream.eof:
+        raise EOFError(f"it is cut off, or unpacks into more than {most:,} bytes")
+    return table
+
+
 def _check_described(found: Results) -> None:
+    for x in found.crop_lists:
+        if Path(x.folder).name != x.folder:  # Sheets are named after it.
+            raise ValueError(f"{x.folder!r} is no folder's name")
     for kind, columns, described in (
         ("crop lists", ["dataset", "size"], {(x.dataset, x.size) for x in found.crop_lists}),
         ("masks", ["dataset", "size", "masks"], {*found.masks}),

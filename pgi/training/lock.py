@@ -11,6 +11,7 @@ from pathlib import Path
 
 from absl import logging
 
+from pgi.atomic import refuse_link
 from pgi.errors import RunFolderError
 
 # In the run folder. It stays there: deleting it could take the lock of another process with it.
@@ -28,7 +29,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         RunFolderError: another process holds it; the message names that process.
     """
-    descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = refuse_link(os.fspath(folder / FILE), os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

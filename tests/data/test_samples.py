@@ -12,7 +12,7 @@ import skimage.data
 
 from data.samples import samples
 from data.samples.samples import photographs
-from pgi.training.reading import read_image
+from pgi.training.decoding import read_image
 
 SPLITS = ("train", "validation")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,6 +120,25 @@ def test_a_damaged_table_is_refused(content: bytes, tmp_path: Path) -> None:
     results.write(tmp_path / "x.csv.gz", made())
     (tmp_path / "x.csv.gz").write_bytes(content)
     with pytest.raises(RuleError, match=r"x\.csv\.gz is no results table, or damaged: "):
+        results.read(tmp_path / "x.csv.gz")
+
+
+def test_a_table_that_unpacks_into_very_much_is_refused_in_bounded_memory(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv.gz"
+    results.write(file, made())
+    file.write_bytes(gzip.compress(bytes(10**8), mtime=0))
+    tracemalloc.start()
+    with pytest.raises(RuleError, match=r"or unpacks into more than 16,777,216 bytes\. Remove it"):
+        results.read(file)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6e7
+
+
+def test_a_crop_list_names_no_folder_elsewhere(tmp_path: Path) -> None:
+    crops = replace(made().crop_lists[0], sha256="/../../x")
+    results.write(tmp_path / "x.csv.gz", replace(made(), crop_lists=[crops]))
+    with pytest.raises(RuleError, match=r"/\.\./\.\./x' is no folder's name"):
         results.read(tmp_path / "x.csv.gz")
 
 

@@ -141,6 +141,16 @@ def test_a_torn_last_line_costs_its_photograph(tmp_path):
         assert len(again.filled) == 20 - 8
 
 
+def test_a_journal_that_is_a_link_is_not_written_to(tmp_path):
+    """An evaluation is by default in the run's folder, which may come from a stranger."""
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "shade_0.unfinished.jsonl").symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match="symbolic link"):
+        compare([Shade()], some_tasks(), ["paper"], tmp_path / "out")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 @pytest.mark.parametrize("content", [b"", b'{"of": {"met'])
 def test_a_journal_that_was_killed_at_its_beginning_is_begun_anew_silently(
     content, tmp_path, capsys

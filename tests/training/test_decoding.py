@@ -92,7 +92,7 @@ def test_of_several_pictures_the_first_is_read(kind):
     frames = [Image.new("RGB", (40, 40), colour) for colour in ("#f00", "#00f")]
     content = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
     with Image.open(io.BytesIO(content)) as written:
-        assert written.n_frames == 2
+        assert getattr(written, "n_frames", 1) == 2
     pixels = read_image(io.BytesIO(content)).astype(int)
     assert abs(pixels - (255, 0, 0)).max() <= 4  # Lossy formats change some grey levels.
 

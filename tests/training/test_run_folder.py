@@ -522,6 +522,24 @@ def test_where_locks_are_not_supported_a_warning_is_printed(tmp_path, monkeypatc
         assert "cannot be locked (No locks available)" in caplog.records[0].getMessage()
 
 
+def test_nothing_is_written_through_a_link_in_the_place_of_a_file(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    run = RunFolder(tmp_path / "run")
+    run.begin(CONFIG)
+    for name, write in (
+        (lock.FILE, lambda: run.locked().__enter__()),
+        (".metrics.jsonl.part", lambda: run.append_metrics(1, {})),
+        ("metrics.jsonl", lambda: run.append_metrics(1, {})),
+    ):
+        (run.path / name).symlink_to(tmp_path / "mine")
+        if name == "metrics.jsonl":  # A finished file takes the link's place.
+            write()
+        else:
+            with pytest.raises(OSError, match="symbolic link"):
+                write()
+        assert (tmp_path / "mine").read_text() == "mine"
+
+
 def test_a_folder_of_other_files_is_not_locked(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(RunFolderError, match=r"no config\.json"), RunFolder(tmp_path).locked():
