@@ -176,6 +176,13 @@ def test_the_library_knows_no_flags() -> None:
     assert [module for module in library if uses_flags(SOURCES[module])] == []
 
 
+def test_pictures_are_opened_where_formats_and_sizes_are_checked() -> None:
+    opening = ("Image.open(", "imread(", "imdecode(", "decode_image(")
+    found = {module for module, source in SOURCES.items() if any(x in source for x in opening)}
+    in_graph = {"pgi.export.image_codec", "pgi.export.served_model"}  # TensorFlow's, checked there.
+    assert found - in_graph == {"pgi.files.pictures", "pgi.training.decoding"}
+
+
 # The checks themselves, on violations made up for them
 
 
