@@ -14,6 +14,7 @@ from PIL import Image
 
 from pgi import quiet  # noqa: F401  (before anything else imports TensorFlow)
 from pgi.errors import PlanError, RuleError, UserError
+from pgi.export.limits import MAX_MEGAPIXELS
 from pgi.files.encoding import FORMATS
 from pgi.files.inpaint import Settings, inpaint_files
 from pgi.files.jobs import plan
@@ -114,7 +115,8 @@ def _define_export(parser: argparse.ArgumentParser) -> None:
     _add_path(parser, "--output", output)
     version = "of a SavedModel; default one more than the highest in the folder"
     add("--version", type=int, metavar="N", help=version)
-    _add_limit(parser, "a SavedModel rejects larger files")
+    limit = f"a SavedModel rejects larger images; default {MAX_MEGAPIXELS:g}"
+    add("--max-megapixels", type=_megapixels, metavar="N", help=limit)
     size = "of the images of a TensorFlow Lite file, in pixels; default the training's"
     add("--size", type=_size, metavar="HxW", help=size)
 
@@ -142,7 +144,7 @@ def _add_path(
     parser.add_argument(flag, type=lambda text: Path(text).expanduser(), help=help, **options)
 
 
-def _add_limit(parser: argparse.ArgumentParser, help: str, default: float | None = None) -> None:
+def _add_limit(parser: argparse.ArgumentParser, help: str, default: float) -> None:
     help = f"{help}; default 64"
     parser.add_argument(
         "--max-megapixels", type=_megapixels, metavar="N", default=default, help=help
@@ -212,7 +214,7 @@ def _export(arguments: argparse.Namespace) -> int:
     name = checkpoint.run.path.resolve().name
     output = arguments.output or Path("export", name + _SUFFIXES[arguments.format])
     if arguments.format == "saved_model":
-        limit = arguments.max_megapixels or 64.0
+        limit = arguments.max_megapixels or MAX_MEGAPIXELS
         output = export_saved_model(checkpoint, output, arguments.version, limit)
     else:
         output.parent.mkdir(parents=True, exist_ok=True)

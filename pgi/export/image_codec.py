@@ -35,26 +35,65 @@ def require(
         return tf.identity(value)
 
 
-def decode_image(content: tf.Tensor, name: tf.Tensor, max_megapixels: float) -> tf.Tensor:
+def require_megapixels(
+    value: tf.Tensor, name: tf.Tensor | str, sides: tf.Tensor, max_megapixels: float
+) -> tf.Tensor:
+    """As `require`, that an image of these sides, int32 `[2]`, H and W, is not too large."""
+    # In float64 the limit itself passes, whatever it is.
+    megapixels = tf.reduce_prod(tf.cast(sides, tf.float64)) / 1e6
+    rule = f"of at most {max_megapixels:g} megapixels"
+    got = tf.as_string(megapixels, precision=2), " (", *width_by_height(sides), ")"
+    return require(value, name, rule, megapixels <= max_megapixels, *got)
+
+
+def width_by_height(sides: tf.Tensor) -> tuple[tf.Tensor | str, ...]:
+    """H and W, int32 `[2]`, as part of a message: "W x H"."""
+    return sides[1], " x ", sides[0]
+
+
+def image_sides(
+    content: tf.Tensor, name: tf.Tensor, max_megapixels: float, most_bits: int
+) -> tf.Tensor:
+    """Height and width of a PNG or JPEG file, int32 `[2]`, from its header alone.
+
+    Args:
+        content: string `[]`, the file's bytes.
+        name: string `[]`, the file's name in errors, such as "image_bytes[2]".
+        max_megapixels: larger images are rejected.
+        most_bits: files of more bits per channel are rejected.
+    """
+    png = _begins_with(content, _PNG)
+    known, length = png | _begins_with(content, _JPEG), tf.strings.length(content)
+    content = require(
+        content, name, "a PNG or JPEG file", known, length, " bytes of something else"
+    )
+    header = _unless_damaged(lambda x: _header(x, png), content, tf.zeros([3], tf.int32))
+    sides, bits = header[:2], header[2]
+    sides = require(sides, name, "undamaged", sides[0] > 0, "a header that cannot be read")
+    rule = f"of at most {most_bits} bits per channel"
+    sides = require(sides, name, rule, bits <= most_bits, bits)
+    return require_megapixels(sides, name, sides, max_megapixels)
+
+
+def decode_image(content: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
     """The pixels of a PNG or JPEG file of 8 bits per channel, without applying EXIF.
 
     Channels are kept, except that palettes and CMYK become RGB (or RGBA). A single transparent
     colour of RGB or grey becomes opaque.
 
     Args:
-        content: string `[]`, the file's bytes.
-        name: string `[]`, the file's name in errors, such as "image_bytes[2]".
-        max_megapixels: larger images are rejected by their header.
+        content: string `[]`, the file's bytes, which `image_sides` has accepted.
+        name: string `[]`, the file's name in errors.
 
     Returns:
         uint8 `[H, W, C]`, C of 1 (grey), 2 (grey and alpha), 3 or 4.
     """
-    return _decode(content, name, 0, max_megapixels, most_bits=8)
+    return _decode(content, name, 0)
 
 
-def decode_mask(content: tf.Tensor, name: tf.Tensor, max_megapixels: float) -> tf.Tensor:
+def decode_mask(content: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
     """The same as grey, uint8 `[H, W]`. Of 16 bits the higher 8 are used; alpha is ignored."""
-    return tf.squeeze(_decode(content, name, 1, max_megapixels, most_bits=16), 2)
+    return tf.squeeze(_decode(content, name, 1), 2)
 
 
 def rgb_of(pixels: tf.Tensor) -> tf.Tensor:
@@ -90,27 +129,10 @@ def encode_filled(pixels: tf.Tensor, filled: tf.Tensor, hole: tf.Tensor) -> tf.T
     return tf.io.encode_png(complete(pixels, new, tf.cast(hole, tf.float32)[..., None]))
 
 
-def _decode(
-    content: tf.Tensor, name: tf.Tensor, channels: int, max_megapixels: float, most_bits: int
-) -> tf.Tensor:
-    png = _begins_with(content, _PNG)
-    known, length = png | _begins_with(content, _JPEG), tf.strings.length(content)
-    content = require(
-        content, name, "a PNG or JPEG file", known, length, " bytes of something else"
-    )
-    header = _unless_damaged(lambda x: _header(x, png), content, tf.zeros([3], tf.int32))
-    height, width, bits = tf.unstack(header, num=3)
-    content = require(content, name, "undamaged", height > 0, "a header that cannot be read")
-    rule = f"of at most {most_bits} bits per channel"
-    content = require(content, name, rule, bits <= most_bits, bits)
-    megapixels = tf.cast(height, tf.float32) * tf.cast(width, tf.float32) / 1e6
-    rule, holds = f"of at most {max_megapixels:g} megapixels", megapixels <= max_megapixels
-    size = (tf.as_string(megapixels, precision=2), " (", width, " x ", height, ")")
-    content = require(content, name, rule, holds, *size)
-
+def _decode(content: tf.Tensor, name: tf.Tensor, channels: int) -> tf.Tensor:
     def pixels(content: tf.Tensor) -> tf.Tensor:
         return tf.cond(
-            png,
+            _begins_with(content, _PNG),
             lambda: tf.io.decode_png(content, channels),
             # The default is faster, but differs from other decoders.
             lambda: tf.io.decode_jpeg(content, channels, dct_method="INTEGER_ACCURATE"),

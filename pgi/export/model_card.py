@@ -9,6 +9,7 @@ from typing import Any
 from pgi.config import ExperimentConfig, MaskConfig, TrainConfig
 from pgi.evaluation import results
 from pgi.evaluation.intervals import estimate
+from pgi.export.limits import MAX_BATCH
 from pgi.training.run_folder import Checkpoint
 
 # The card warns of trainings with fewer steps.
@@ -21,7 +22,7 @@ def model_card(checkpoint: Checkpoint, name: str, max_megapixels: float) -> str:
     Args:
         checkpoint: of a run.
         name: of the model.
-        max_megapixels: largest file that the model takes.
+        max_megapixels: largest image that the model takes.
 
     Raises:
         RunFolderError: the run's config cannot be read.
@@ -139,10 +140,12 @@ def _limits(config: ExperimentConfig, step: int | None, max_megapixels: float) -
     )
     yield "- Filled content is invented. It is no evidence of what the photograph showed."
     yield (
-        f"- Files: PNG or JPEG of 8 bits per channel, up to {max_megapixels:g} megapixels. An "
-        "orientation in EXIF is not applied; only the first picture of an animated PNG is used; a "
-        "single transparent colour, without an alpha channel, becomes opaque. The result is PNG, "
-        "without EXIF and colour profile."
+        f"- At most {MAX_BATCH} images in a request, each of at most {max_megapixels:g} megapixels."
+    )
+    yield (
+        "- Files: PNG or JPEG of 8 bits per channel. An orientation in EXIF is not applied; only "
+        "the first picture of an animated PNG is used; a single transparent colour, without an "
+        "alpha channel, becomes opaque. The result is PNG, without EXIF and colour profile."
     )
     yield (
         "- Mask values above 127 are hole. A mask that is all hole is rejected; with few known "

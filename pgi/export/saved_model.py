@@ -23,10 +23,12 @@ import tensorflow as tf
 from pgi.atomic import write_atomically
 from pgi.errors import ExportError
 from pgi.export import serving_config, warmup
+from pgi.export.limits import MAX_MEGAPIXELS
 from pgi.export.model_card import model_card
 from pgi.export.portable import explained
 from pgi.export.served_model import ServedModel
 from pgi.inference import load_checkpoint
+from pgi.rules import check
 from pgi.training.run_folder import Checkpoint
 
 
@@ -34,7 +36,7 @@ def export_saved_model(
     checkpoint: Checkpoint,
     base: str | Path,
     version: int | None = None,
-    max_megapixels: float = 64.0,
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Path:
     """Writes `base/version/`. The folder appears when it is complete, so servers may poll `base`.
 
@@ -43,7 +45,7 @@ def export_saved_model(
         base: folder of the versions; its name is the model's. Server files that exist there are
             kept.
         version: a positive number; None for one more than the highest in `base`.
-        max_megapixels: larger files are rejected by the served model.
+        max_megapixels: larger images are rejected by the served model.
 
     Returns:
         The version's folder.
@@ -52,16 +54,19 @@ def export_saved_model(
         RunFolderError: the checkpoint cannot be loaded.
         ExportError: the version exists or is not positive, the folder's name cannot be a model's,
             TensorFlow Serving's Python package is missing, or writing fails.
-        RuleError: the run's evaluation, which the model card reports, cannot be read.
+        RuleError: max_megapixels is too small, or the run's evaluation, which the model card
+            reports, cannot be read.
     """
     if version is not None and version < 1:
         raise ExportError(f"version must be a positive number, got {version}")
+    rule = "at least 0.0001, which the warm-up requests need"
+    check("max_megapixels", rule, max_megapixels >= 1e-4, max_megapixels)
     base = Path(os.path.abspath(base))
     if not re.fullmatch(r"[\w.-]+", base.name):
         rule = "letters, digits and any of _.- only, since it is the model's name"
         raise ExportError(f"the folder's name must have {rule}, got {base.name!r}")
     card = model_card(checkpoint, base.name, max_megapixels)
-    side = checkpoint.run.read_config().model.levels[-1]
+    side = warmup.fitting_side(checkpoint.run.read_config().model.levels[-1], max_megapixels)
     records = warmup.records(base.name, side)
     model = load_checkpoint(checkpoint).model
     base.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,17 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from pgi.export.image_codec import decode_image, decode_mask, encode_filled, require, rgb_of
+from pgi.export.image_codec import (
+    decode_image,
+    decode_mask,
+    encode_filled,
+    image_sides,
+    require,
+    require_megapixels,
+    rgb_of,
+    width_by_height,
+)
+from pgi.export.limits import MAX_BATCH, MAX_MEGAPIXELS
 from pgi.inference.pyramid_inpainter import complete_image
 from pgi.models import PyramidGenerator
 
@@ -17,7 +27,8 @@ class ServedModel(tf.Module):
     """A pyramid's inference as two graph functions, with the variables of the sub-generators.
 
     Both have the results of a `PyramidInpainter`, to the bit, and its errors, but no warnings.
-    Images of a batch are computed one after another, in the memory of one.
+    Images of a batch are computed one after another, in the memory of one. A batch of more than
+    `MAX_BATCH` images, or with one that is too large, is rejected before anything is computed.
 
     * `predict(image, mask)`: uint8 `[N, H, W, 3]` and uint8 `[N, H, W, 1]`, above 127 = hole, to
       `{"image"}`, uint8 `[N, H, W, 3]`.
@@ -27,14 +38,14 @@ class ServedModel(tf.Module):
 
     Args:
         model: built; its variables are shared.
-        max_megapixels: larger files are rejected.
+        max_megapixels: larger images are rejected.
 
     Raises:
         InvalidArgumentError: in a call, an element breaks a rule, so the whole batch fails; the
             message names the element's index, the rule and the value.
     """
 
-    def __init__(self, model: PyramidGenerator, max_megapixels: float = 64.0) -> None:
+    def __init__(self, model: PyramidGenerator, max_megapixels: float = MAX_MEGAPIXELS) -> None:
         super().__init__()
         self._variables = model.generator_variables
         # Shared by both functions, so that the graph contains the networks once.
@@ -57,37 +68,53 @@ class ServedModel(tf.Module):
     )
     def predict(self, image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
         sizes, mask_sizes = tf.shape(image)[:3], tf.shape(mask)[:3]
+        # What follows waits for these checks, copies of the images included.
+        image = _require_batch(image, "image", sizes[0])
+        image = require_megapixels(image, "image", sizes[1:], self._max_megapixels)
         same = tf.reduce_all(sizes == mask_sizes)
         got = tf.strings.format("{} where the image has {}", (mask_sizes, sizes))
-        numbers = require(tf.range(sizes[0]), "mask", "of the image's [N, H, W]", same, got)
+        with tf.control_dependencies([image]):
+            mask = require(mask, "mask", "of the image's [N, H, W]", same, got)
 
         def fill(element: tuple[tf.Tensor, ...]) -> tf.Tensor:
             number, pixels, grey = element
             return self._fill(pixels, _hole(grey[..., 0], _element("mask", number)))
 
         result = tf.TensorSpec([None, None, 3], tf.uint8)
-        return {"image": _one_by_one(fill, (numbers, image, mask), result)}
+        return {"image": _one_by_one(fill, (tf.range(sizes[0]), image, mask), result)}
 
     @tf.function(input_signature=[_FILES, _FILES], autograph=False)
     def serving_default(
         self, image_bytes: tf.Tensor, mask_bytes: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         count, masks = tf.size(image_bytes), tf.size(mask_bytes)
+        image_bytes = _require_batch(image_bytes, "image_bytes", count)
         rule, got = "as many as image_bytes", (masks, " for ", count)
         numbers = require(tf.range(count), "mask_bytes", rule, count == masks, *got)
 
+        def check(element: tuple[tf.Tensor, ...]) -> tf.Tensor:
+            number, image_file, mask_file = element
+            mask_name = _element("mask_bytes", number)
+            sides = image_sides(
+                image_file, _element("image_bytes", number), self._max_megapixels, most_bits=8
+            )
+            mask_sides = image_sides(mask_file, mask_name, self._max_megapixels, most_bits=16)
+            same = tf.reduce_all(sides == mask_sides)
+            got = *width_by_height(mask_sides), " where the image has ", *width_by_height(sides)
+            return require(number, mask_name, "of the image's size", same, *got)
+
         def fill(element: tuple[tf.Tensor, ...]) -> tf.Tensor:
             number, image_file, mask_file = element
-            image_name, mask_name = (_element(x, number) for x in ("image_bytes", "mask_bytes"))
-            pixels = decode_image(image_file, image_name, self._max_megapixels)
-            grey = decode_mask(mask_file, mask_name, self._max_megapixels)
-            same = tf.reduce_all(tf.shape(pixels)[:2] == tf.shape(grey))
-            sides = *_sides(grey), " where the image has ", *_sides(pixels)
-            grey = require(grey, mask_name, "of the image's size", same, *sides)
-            hole = _hole(grey, mask_name)
+            mask_name = _element("mask_bytes", number)
+            pixels = decode_image(image_file, _element("image_bytes", number))
+            hole = _hole(decode_mask(mask_file, mask_name), mask_name)
             return encode_filled(pixels, self._fill(rgb_of(pixels), hole), hole)
 
-        elements = (numbers, image_bytes, mask_bytes)
+        # All headers are checked before the first image is computed.
+        checked = _one_by_one(
+            check, (numbers, image_bytes, mask_bytes), tf.TensorSpec([], tf.int32)
+        )
+        elements = (checked, image_bytes, mask_bytes)
         return {"image_bytes": _one_by_one(fill, elements, tf.TensorSpec([], tf.string))}
 
     def _fill(self, image: tf.Tensor, hole: tf.Tensor) -> tf.Tensor:
@@ -103,9 +130,9 @@ def _hole(grey: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
     return require(hole, name, rule, tf.logical_not(tf.reduce_all(hole)), "all hole")
 
 
-def _sides(pixels: tf.Tensor) -> tuple[tf.Tensor | str, ...]:
-    size = tf.shape(pixels)
-    return size[1], " x ", size[0]
+def _require_batch(images: tf.Tensor, name: str, count: tf.Tensor) -> tf.Tensor:
+    rule = f"a batch of at most {MAX_BATCH} images"
+    return require(images, name, rule, count <= MAX_BATCH, count)
 
 
 def _element(name: str, number: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pgi.export.limits import MAX_BATCH
+
 _MODELS = """\
 # For tensorflow_model_server --model_config_file. base_path is the folder on the server.
 model_config_list {{
@@ -16,14 +18,15 @@ model_config_list {{
 
 _BATCHING = """\
 # For tensorflow_model_server --enable_batching --batching_parameters_file.
-# Images are computed one after another, so a batch saves no time. These limits bound the memory:
-# one batch is computed at a time, and a full queue rejects requests. Simultaneous requests share a
-# batch: an invalid element fails all of it, a request may have at most 8 images, and images for the
-# signature "predict" must have the same size.
-max_batch_size { value: 8 }
-batch_timeout_micros { value: 0 }
-num_batch_threads { value: 1 }
-max_enqueued_batches { value: 64 }
+# Bounds the memory; it is not faster. One image is computed at a time, whatever the signature. A
+# request of more than {max_batch} images is rejected, as is one for which the queue has no room.
+# Requests are divided into images and do not share a batch, so that one cannot fail another.
+max_batch_size {{ value: {max_batch} }}
+enable_large_batch_splitting {{ value: true }}
+max_execution_batch_size {{ value: 1 }}
+batch_timeout_micros {{ value: 0 }}
+num_batch_threads {{ value: 1 }}
+max_enqueued_batches {{ value: 64 }}
 """
 
 _MONITORING = """\
@@ -39,6 +42,6 @@ def contents(name: str) -> dict[str, str]:
     """The contents of the files by their names; `name` is the model's."""
     return {
         "models.config": _MODELS.format(name=name),
-        "batching.config": _BATCHING,
+        "batching.config": _BATCHING.format(max_batch=MAX_BATCH),
         "monitoring.config": _MONITORING,
     }

@@ -30,12 +30,18 @@ def example(height: int, width: int) -> tuple[UInt8Array, UInt8Array]:
     return image, mask
 
 
+def fitting_side(side: int, max_megapixels: float) -> int:
+    """The side, or the largest with which no image of `records` has more megapixels."""
+    # The largest image has at most 3 * side ** 2 pixels.
+    return int(min(side, (max_megapixels * 1e6 / 3) ** 0.5))
+
+
 def records(model: str, side: int) -> list[bytes]:
     """Requests with one image, with two images of odd sizes, and with one image as pixels.
 
     Args:
         model: its name on the server.
-        side: of the model's training images, in pixels.
+        side: of the images, in pixels.
 
     Raises:
         ExportError: the package tensorflow-serving-api is missing.

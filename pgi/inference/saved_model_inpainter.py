@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from pgi.arrays import AnyArray, BoolArray, UInt8Array
-from pgi.errors import RunFolderError
+from pgi.errors import RuleError, RunFolderError
 from pgi.inference.inpainter import checked, fill_batch
 
 
@@ -20,6 +21,7 @@ class SavedModelInpainter:
 
     Raises:
         RunFolderError: the SavedModel is damaged or another program's.
+        RuleError: in a call, also if the image is larger than the SavedModel's limit.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,6 +45,14 @@ class SavedModelInpainter:
 
     def _fill(self, image: UInt8Array, hole: BoolArray) -> UInt8Array:
         mask = np.where(hole, np.uint8(255), np.uint8(0))[None, :, :, None]
-        outputs = self._predict(image=tf.constant(image[None]), mask=tf.constant(mask))
+        try:
+            outputs = self._predict(image=tf.constant(image[None]), mask=tf.constant(mask))
+        except tf.errors.InvalidArgumentError as error:
+            # All other rules were checked before.
+            refused = re.search(r"image must be of at most .*? megapixels, got .*?\)", str(error))
+            if refused is None:
+                raise
+            hint = "the limit of this SavedModel, see --max-megapixels of pgi export"
+            raise RuleError(f"{refused[0]}: {hint}") from error
         result: UInt8Array = outputs["image"][0].numpy()
         return result

@@ -13,6 +13,7 @@ from data.names import PREPARED
 from pgi.config import DataConfig
 from pgi.evaluation import results
 from pgi.evaluation.methods import Trained
+from pgi.export.limits import MAX_BATCH
 from pgi.export.model_card import model_card
 from pgi.training.run_folder import Checkpoint, RunFolder
 from tests.tiny_run import CONFIG, write_run
@@ -54,7 +55,7 @@ def test_it_names_masks_steps_and_limits(run):
     assert card.startswith("# served\n") and "Levels of 8, 16 px, width 4" in card
     assert "Steps: 2, of 4 images each" in card and "trained for 2 steps only" in card
     assert "12 to 40 px wide at 256 px, scaled with the side" in card
-    assert "up to 12 megapixels" in card
+    assert f"At most {MAX_BATCH} images in a request, each of at most 12 megapixels" in card
 
 
 def test_every_dataset_that_can_be_trained_on_by_name_has_its_licence():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
@@ -19,8 +20,9 @@ from tensorflow import keras
 
 import pgi
 from pgi import inference
-from pgi.errors import ExportError, RunFolderError
+from pgi.errors import ExportError, RuleError, RunFolderError
 from pgi.export import saved_model
+from pgi.export.limits import MAX_BATCH
 from pgi.export.saved_model import export_saved_model
 from pgi.inference import Inpainter
 from pgi.training.run_folder import Checkpoint
@@ -145,6 +147,36 @@ def test_the_servers_files_name_the_model_and_stay_as_they_are(
     assert export_saved_model(older, base) == base / "2"
     assert (base / "batching.config").read_text() == "mine"
     assert "Steps: 1," in (base / "2" / "MODEL_CARD.md").read_text()
+
+
+def test_the_server_s_batches_are_as_large_as_the_model_takes(exported):
+    batching = (exported.parent / "batching.config").read_text()
+    assert re.findall(r"^max_batch_size \{ value: (\d+) \}$", batching, re.M) == [str(MAX_BATCH)]
+
+
+@pytest.mark.parametrize("max_megapixels", [0.0001, 0.0005, math.inf])
+def test_the_export_s_own_examples_stay_within_its_limit(
+    checkpoint, tmp_path, without_graph, max_megapixels
+):
+    folder = export_saved_model(checkpoint, tmp_path / "tiny", None, max_megapixels)
+    extra = folder / "assets.extra"
+    pixels = [np.load(extra / "image.npy")[0], np.load(extra / "mask.npy")[0]]
+    records = tf.data.TFRecordDataset(str(extra / "tf_serving_warmup_requests"))
+    for record in records.as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        for value in map(tf.make_ndarray, request.inputs.values()):
+            assert len(value) <= MAX_BATCH
+            pixels += [tf.io.decode_image(x).numpy() if x.ndim == 0 else x for x in value]
+    assert len(pixels) == 2 + 2 + 4 + 2
+    assert max(x.shape[0] * x.shape[1] for x in pixels) <= max_megapixels * 1e6
+    # Every mask has a hole, and known pixels.
+    assert all({*x.flat} == {0, 255} for x in pixels if x.shape[-1] == 1)
+
+
+def test_a_limit_that_leaves_no_warm_up_is_refused(checkpoint, tmp_path):
+    with pytest.raises(RuleError, match=r"max_megapixels must be at least 0\.0001.* got 9e-05"):
+        export_saved_model(checkpoint, tmp_path / "tiny", None, 9e-5)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_card_says_of_what_it_was_made(exported):

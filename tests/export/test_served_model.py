@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from pgi.__main__ import main
+from pgi.errors import RuleError
+from pgi.export import served_model
+from pgi.export.limits import MAX_BATCH
+from pgi.export.saved_model import save
 from pgi.export.served_model import ServedModel
-from pgi.inference import PyramidInpainter
+from pgi.inference import PyramidInpainter, SavedModelInpainter
 from pgi.training import assembly
 from tests.tiny_run import CONFIG
+
+Signatures = tuple[Callable[..., tf.Tensor], Callable[..., tf.Tensor]]
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +32,30 @@ def inpainter() -> PyramidInpainter:
 @pytest.fixture(scope="module")
 def served(inpainter) -> ServedModel:
     return ServedModel(inpainter.model, max_megapixels=0.01)
+
+
+@pytest.fixture(scope="module")
+def saved(served, tmp_path_factory) -> Path:
+    """The same on disk."""
+    folder = tmp_path_factory.mktemp("saved") / "1"
+    save(served, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def signatures(saved) -> Signatures:
+    loaded = tf.saved_model.load(str(saved))
+    of_files, of_pixels = (loaded.signatures[x] for x in ("serving_default", "predict"))
+
+    def fill_files(images: list[bytes], masks: list[bytes]) -> tf.Tensor:
+        assert loaded  # Alone, a signature would lose its variables.
+        inputs = {"image_bytes": tf.constant(images), "mask_bytes": tf.constant(masks)}
+        return of_files(**inputs)["image_bytes"]
+
+    def fill_pixels(images: np.ndarray, masks: np.ndarray) -> tf.Tensor:
+        return of_pixels(image=tf.constant(images), mask=tf.constant(masks))["image"]
+
+    return fill_files, fill_pixels
 
 
 def pixels(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -211,3 +244,88 @@ def test_as_many_masks_as_images(served):
 def test_an_empty_batch_is_an_empty_batch(served):
     empty = tf.zeros([0], tf.string)
     assert served.serving_default(empty, empty)["image_bytes"].shape == [0]
+
+
+# The limits, in the SavedModel: 0.01 megapixels are 100 x 100 or 80 x 125 pixels.
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 100), (80, 125)])
+def test_an_image_at_the_limit_passes_and_a_row_more_is_refused(signatures, height, width):
+    fill_files, fill_pixels = signatures
+    image, mask = pixels(height, width), hole(height, width)
+    (content,) = fill_files([encoded(image)], [encoded(mask)]).numpy()
+    (result,) = fill_pixels(image[None], mask[None, ..., None]).numpy()
+    np.testing.assert_array_equal(np.asarray(decoded(content)), result)
+    assert (result != image).any()
+    image, mask = pixels(height + 1, width), hole(height + 1, width)
+    rule = rf"must be of at most 0.01 megapixels, got 0.01 \({width} x {height + 1}\)"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"image_bytes.0. {rule}"):
+        fill_files([encoded(image)], [encoded(mask)])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"image {rule}"):
+        fill_pixels(image[None], mask[None, ..., None])
+
+
+def test_a_mask_is_held_to_the_limit_too(signatures):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"mask_bytes.0. must be of at most"):
+        signatures[0]([IMAGE], [encoded(hole(101, 100))])
+
+
+def test_a_batch_at_the_limit_passes_and_an_image_more_is_refused(signatures):
+    fill_files, fill_pixels = signatures
+    images = np.stack([pixels(24, 32, seed=seed) for seed in range(MAX_BATCH + 1)])
+    masks = np.stack([hole(24, 32)] * len(images))[..., None]
+    files = [encoded(image) for image in images], [MASK] * len(images)
+    contents = fill_files(*(x[:-1] for x in files)).numpy()
+    results = fill_pixels(images[:-1], masks[:-1]).numpy()
+    assert len(contents) == MAX_BATCH
+    for content, result in zip(contents, results):
+        np.testing.assert_array_equal(np.asarray(decoded(content)), result)
+    rule = f"must be a batch of at most {MAX_BATCH} images, got {MAX_BATCH + 1}"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"image_bytes {rule}"):
+        fill_files(*files)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"image {rule}"):
+        fill_pixels(images, masks)
+
+
+def test_the_limits_come_before_all_other_work(inpainter, monkeypatch):
+    """With a network that fails if it is run, and masks that another rule refuses."""
+
+    def fails(model, image, hole):
+        with tf.control_dependencies([tf.debugging.Assert(False, ["it was run"])]):
+            return [tf.identity(image)]
+
+    monkeypatch.setattr(served_model, "complete_image", fails)
+    broken = ServedModel(inpainter.model, max_megapixels=0.01)
+    for last, message in ((LARGE, "image_bytes.1. must be of at most"), (b"", "image_bytes.1. ")):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            broken.serving_default(tf.constant([IMAGE, last]), tf.constant([MASK, MASK]))
+    for shape in ((1, 101, 100), (MAX_BATCH + 1, 8, 8)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"image must be .*of at most"):
+            broken.predict(np.zeros([*shape, 3], np.uint8), np.full([*shape, 1], 255, np.uint8))
+
+
+def test_an_inpainter_names_the_limit_and_how_to_raise_it(saved):
+    image, mask = pixels(101, 100), hole(101, 100)
+    message = (
+        r"^image must be of at most 0\.01 megapixels, got 0\.01 \(100 x 101\): the limit of this "
+        "SavedModel, see --max-megapixels of pgi export$"
+    )
+    loaded = SavedModelInpainter(saved)
+    for call in (loaded, loaded.completed_levels):
+        with pytest.raises(RuleError, match=message):
+            call(image, mask)
+    assert loaded(image[1:], mask[1:]).shape == (100, 100, 3)
+
+
+def test_pgi_inpaint_names_a_picture_beyond_the_limit_and_fills_the_others(saved, tmp_path, capsys):
+    folders = images, masks, filled = [tmp_path / x for x in ("images", "masks", "filled")]
+    for folder in folders[:2]:
+        folder.mkdir()
+    for name, height in (("a.png", 101), ("b.png", 100)):
+        (images / name).write_bytes(encoded(pixels(height, 100)))
+        (masks / name).write_bytes(encoded(hole(height, 100)))
+    places = "--images", str(images), "--masks", str(masks), "--output", str(filled)
+    assert main(["inpaint", "--model", str(saved), *places]) == 1
+    message = f"{images / 'a.png'}: image must be of at most 0.01 megapixels, got 0.01 (100 x 101)"
+    assert message in capsys.readouterr().err
+    assert [x.name for x in filled.iterdir()] == ["b.png"]
