@@ -76,12 +76,12 @@ class ServedModel(tf.Module):
         with tf.control_dependencies([image]):
             mask = require(mask, "mask", "of the image's [N, H, W]", same, got)
 
-        def fill(element: tuple[tf.Tensor, ...]) -> tf.Tensor:
-            number, pixels, grey = element
-            return self._fill(pixels, _hole(grey[..., 0], _element("mask", number)))
+        def fill(number: tf.Tensor) -> tf.Tensor:
+            hole = _hole(mask[number, ..., 0], _element("mask", number))
+            return self._fill(image[number], hole)
 
         result = tf.TensorSpec([None, None, 3], tf.uint8)
-        return {"image": _one_by_one(fill, (tf.range(sizes[0]), image, mask), result)}
+        return {"image": _one_by_one(fill, tf.range(sizes[0]), result)}
 
     @tf.function(input_signature=[_FILES, _FILES], autograph=False)
     def serving_default(
@@ -92,30 +92,24 @@ class ServedModel(tf.Module):
         rule, got = "as many as image_bytes", (masks, " for ", count)
         numbers = require(tf.range(count), "mask_bytes", rule, count == masks, *got)
 
-        def check(element: tuple[tf.Tensor, ...]) -> tf.Tensor:
-            number, image_file, mask_file = element
-            mask_name = _element("mask_bytes", number)
-            sides = image_sides(
-                image_file, _element("image_bytes", number), self._max_megapixels, most_bits=8
-            )
-            mask_sides = image_sides(mask_file, mask_name, self._max_megapixels, most_bits=16)
+        def check(number: tf.Tensor) -> tf.Tensor:
+            image_name, mask_name = (_element(x, number) for x in ("image_bytes", "mask_bytes"))
+            limit = self._max_megapixels
+            sides = image_sides(image_bytes[number], image_name, limit, most_bits=8)
+            mask_sides = image_sides(mask_bytes[number], mask_name, limit, most_bits=16)
             same = tf.reduce_all(sides == mask_sides)
             got = *width_by_height(mask_sides), " where the image has ", *width_by_height(sides)
             return require(number, mask_name, "of the image's size", same, *got)
 
-        def fill(element: tuple[tf.Tensor, ...]) -> tf.Tensor:
-            number, image_file, mask_file = element
+        def fill(number: tf.Tensor) -> tf.Tensor:
             mask_name = _element("mask_bytes", number)
-            pixels = decode_image(image_file, _element("image_bytes", number))
-            hole = _hole(decode_mask(mask_file, mask_name), mask_name)
+            pixels = decode_image(image_bytes[number], _element("image_bytes", number))
+            hole = _hole(decode_mask(mask_bytes[number], mask_name), mask_name)
             return encode_filled(pixels, self._fill(rgb_of(pixels), hole), hole)
 
         # All headers are checked before the first image is computed.
-        checked = _one_by_one(
-            check, (numbers, image_bytes, mask_bytes), tf.TensorSpec([], tf.int32)
-        )
-        elements = (checked, image_bytes, mask_bytes)
-        return {"image_bytes": _one_by_one(fill, elements, tf.TensorSpec([], tf.string))}
+        numbers = _one_by_one(check, numbers, tf.TensorSpec([], tf.int32))
+        return {"image_bytes": _one_by_one(fill, numbers, tf.TensorSpec([], tf.string))}
 
     def _fill(self, image: tf.Tensor, hole: tf.Tensor) -> tf.Tensor:
         filled = tf.cond(tf.reduce_any(hole), lambda: self._fill_hole(image, hole), lambda: image)
@@ -140,8 +134,7 @@ def _element(name: str, number: tf.Tensor) -> tf.Tensor:
 
 
 def _one_by_one(
-    fn: Callable[[tuple[tf.Tensor, ...]], tf.Tensor],
-    elements: tuple[tf.Tensor, ...],
-    result: tf.TensorSpec,
+    fn: Callable[[tf.Tensor], tf.Tensor], numbers: tf.Tensor, result: tf.TensorSpec
 ) -> tf.Tensor:
-    return tf.map_fn(fn, elements, fn_output_signature=result, parallel_iterations=1)
+    # Over numbers, because `map_fn` copies its elements.
+    return tf.map_fn(fn, numbers, fn_output_signature=result, parallel_iterations=1)
