@@ -325,7 +325,7 @@ def exporters(tmp_path, monkeypatch) -> list:
 @pytest.mark.parametrize(
     ("options", "call"),
     [
-        ([], ("saved_model", Path("export/tiny"), None, 16.0)),
+        ([], ("saved_model", Path("export/tiny"), None, 13.0)),
         (["--version=3", "--output=out", "--max-megapixels=2"], ("saved_model", Path("out"), 3, 2)),
         (["--format=onnx"], ("onnx", Path("export/tiny.onnx"))),
         (["--format=tflite"], ("tflite", Path("export/tiny.tflite"), 16, 16)),
