@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import math
 import sys
 import typing
 from collections.abc import Sequence
@@ -32,7 +33,9 @@ _EXPORT = """\
 Exports a trained model: as a SavedModel for TensorFlow Serving, in a new version's folder; as an
 ONNX file, for any image size; or as a TensorFlow Lite file, for one size. An export that fails, or
 whose results differ from the model's, leaves nothing behind."""
-_DEMO = "A web page on which to paint holes into photographs and fill them. Ctrl-C ends it."
+_DEMO = """\
+A web page on which to paint holes into photographs and fill them. Ctrl-C or SIGTERM ends it and
+deletes all uploads and results. docs/INPAINTING.md says what is bounded, and how to publish it."""
 _SUFFIXES = {"saved_model": "", "onnx": ".onnx", "tflite": ".tflite"}
 
 
@@ -41,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 after success, 1 if some files failed, 2 if the command failed, 130 if interrupted.
+        `pgi demo` ends the process itself, with 128 + the signal's number: 143 by SIGTERM.
     """
     arguments = _parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -122,11 +126,29 @@ def _define_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _define_demo(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_demo, on_interrupt="the page is closed")
+    parser.set_defaults(run=_demo, on_interrupt="the page was not open yet")
     _add_model(parser)
-    parser.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine only")
-    parser.add_argument("--port", type=_port, default=7860, help="default 7860")
-    _add_limit(parser, "reject larger photographs", 64.0)
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="default 127.0.0.1: this machine only")
+    add("--port", type=_port, default=7860, help="default 7860")
+    add(
+        "--host-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name by which browsers reach the page, such as www.example.org; may be repeated. "
+        "Requests by other names than localhost are refused, those by IP addresses are not",
+    )
+    accounts = (
+        "ask for a login; a text file with a line NAME:PASSWORD for each visitor (in a file, since "
+        "all users of a machine can read its command lines)"
+    )
+    _add_path(parser, "--auth", accounts, metavar="FILE")
+    _add_limit(
+        parser,
+        "reject larger photographs",
+        default_text="64, and 16 with --host or --host-name",
+    )
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -144,8 +166,13 @@ def _add_path(
     parser.add_argument(flag, type=lambda text: Path(text).expanduser(), help=help, **options)
 
 
-def _add_limit(parser: argparse.ArgumentParser, help: str, default: float) -> None:
-    help = f"{help}; default 64"
+def _add_limit(
+    parser: argparse.ArgumentParser,
+    help: str,
+    default: float | None = None,
+    default_text: str = "64",
+) -> None:
+    help = f"{help}; default {default_text}"
     parser.add_argument(
         "--max-megapixels", type=_megapixels, metavar="N", default=default, help=help
     )
@@ -240,11 +267,17 @@ def _export(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from pgi import demo  # Before the model is loaded, in case Gradio is missing.
 
-    Image.MAX_IMAGE_PIXELS = None  # As in `_inpaint`.
-    samples = demo.sample_photographs()
-    page = demo.build(_load(arguments.model), samples, arguments.max_megapixels)
-    demo.launch(page, arguments.host, arguments.port)
-    return 0
+    settings = demo.Settings(
+        host=arguments.host,
+        port=arguments.port,
+        host_names=tuple(arguments.host_name),
+        accounts=demo.read_accounts(arguments.auth) if arguments.auth else (),
+        max_megapixels=arguments.max_megapixels,
+    )
+    # Pillow raises an error above twice its limit. The page has its own check, with this as a
+    # second wall in front of what else may open a picture.
+    Image.MAX_IMAGE_PIXELS = math.ceil(settings.megapixels * 5e5)
+    return demo.serve_until_interrupted(_load(arguments.model), demo.sample_photographs(), settings)
 
 
 def _load(path: Path) -> Inpainter:

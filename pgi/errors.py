@@ -31,6 +31,14 @@ class PictureError(UserError):
     """A picture cannot be filled; the message says why."""
 
 
+class StorageError(UserError):
+    """The demo page's temporary folder has no room; the message says when to try again."""
+
+
+class AccountsError(UserError):
+    """A file of names and passwords cannot be used; the message names the line, no password."""
+
+
 class ExportError(UserError):
     """An export failed, or its results are wrong; nothing of it is left behind."""
 

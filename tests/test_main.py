@@ -360,12 +360,43 @@ def test_what_cannot_be_exported_is_one_line(exporters, capsys):
 
 def test_a_page_is_served_for_the_model_that_is_named(model, monkeypatch, capsys):
     demo, pages = pytest.importorskip("pgi.demo"), []
-    monkeypatch.setattr(demo, "launch", lambda *arguments: pages.append(arguments))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+
+    def serve(*arguments):
+        pages.append(arguments)
+        return 0
+
+    monkeypatch.setattr(demo, "serve_until_interrupted", serve)
     assert main(["demo", "--model", "run", "--port", "7000"]) == 0
-    assert model.loaded == [Path("run")] and pages[0][1:] == ("127.0.0.1", 7000)
+    assert model.loaded == [Path("run")] and pages[0][2] == demo.Settings(port=7000)
+    assert Image.MAX_IMAGE_PIXELS == 32_000_000  # Pillow raises an error above twice that.
     with pytest.raises(SystemExit):
         main(["demo", "--model", "run", "--port", "70000"])
     assert "must be from 1 to 65535, got 70000" in capsys.readouterr().err
+
+
+def test_a_page_for_others(model, monkeypatch, capsys, tmp_path):
+    demo, pages = pytest.importorskip("pgi.demo"), []
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+
+    def serve(*arguments):
+        pages.append(arguments)
+        return 0
+
+    monkeypatch.setattr(demo, "serve_until_interrupted", serve)
+    options = ["--host=0.0.0.0", "--host-name=a.example", "--host-name=b.example"]
+    accounts = tmp_path / "accounts"
+    accounts.write_text("ann:secret\n")
+    assert main(["demo", "--model", "run", *options, f"--auth={accounts}"]) == 0
+    settings = pages[0][2]
+    assert settings.host_names == ("a.example", "b.example")
+    assert settings.accounts == [("ann", "secret")]
+    assert (settings.megapixels, Image.MAX_IMAGE_PIXELS) == (16, 8_000_000)
+    accounts.write_text("secret\n")
+    model.loaded.clear()
+    assert main(["demo", "--model", "run", f"--auth={accounts}"]) == 2
+    assert capsys.readouterr().err.endswith("accounts, line 1: must be NAME:PASSWORD\n")
+    assert not model.loaded
 
 
 def test_a_missing_gradio_is_said_before_a_model_is_loaded(model, monkeypatch, capsys):

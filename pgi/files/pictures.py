@@ -139,6 +139,23 @@ def read_mask(content: bytes, max_megapixels: float, polarity: str = "white") ->
         return bright if polarity == "white" else ~bright
 
 
+def read_layer(content: bytes, max_megapixels: float) -> UInt8Array:
+    """Reads a layer of paint, as a page's editor sends it.
+
+    Args:
+        content: of a PNG, JPEG or WebP file.
+        max_megapixels: larger layers are rejected before their pixels are read.
+
+    Returns:
+        `[h, w, 4]`, RGBA.
+
+    Raises:
+        PictureError: the content is no such file, damaged, too large or animated.
+    """
+    with _damage_as_picture_error():
+        return np.asarray(_open(content, max_megapixels).convert("RGBA"))
+
+
 def resize_mask(mask: BoolArray, height: int, width: int) -> BoolArray:
     """Nearest-neighbour resize of a `[H, W]` mask to `[height, width]`."""
     return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
@@ -152,15 +169,19 @@ def _damage_as_picture_error() -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         raise PictureError("no PNG, JPEG or WebP, or its header is damaged") from error
-    except Image.DecompressionBombError as error:
-        raise PictureError(f"too large for Pillow: {error}") from error
     except Exception as error:  # Pillow's decoders raise errors of many types on damaged files.
         raise PictureError(f"damaged: {str(error) or type(error).__name__}") from error
 
 
 def _open(content: bytes, max_megapixels: float) -> Image.Image:
     """A still picture whose pixels are not loaded yet."""
-    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError as error:  # Above twice Pillow's own limit.
+        least = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise PictureError(
+            f"must have at most {max_megapixels:g} megapixels, got more than {least:g}"
+        ) from error
     megapixels = image.width * image.height / 1e6
     if megapixels > max_megapixels:
         size = f"{megapixels:g} ({image.width} x {image.height})"

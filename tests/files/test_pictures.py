@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pgi.errors import PictureError
-from pgi.files.pictures import read_mask, read_picture, resize_mask
+from pgi.files.pictures import read_layer, read_mask, read_picture, resize_mask
 from tests.files.picture_files import (
     ALPHA,
     HEIGHT,
@@ -84,14 +84,14 @@ HUGE = {
 HUGE["PNG"] += chunk(b"IDAT", zlib.compress(bytes(9)))
 
 
-@pytest.mark.parametrize("reader", [read_picture, read_mask])
+@pytest.mark.parametrize("reader", [read_picture, read_mask, read_layer])
 @pytest.mark.parametrize("kind", HUGE)
 @pytest.mark.parametrize("limit", [None, Image.MAX_IMAGE_PIXELS], ids=["ours", "Pillow's too"])
 def test_a_header_of_very_many_pixels_is_refused_before_its_pixels_are_read(
     kind, reader, limit, monkeypatch
 ):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(PictureError, match=r"at most 64 megapixels, got|too large for Pillow"):
+    with pytest.raises(PictureError, match="at most 64 megapixels, got"):
         reader(HUGE[kind], 64)
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import importlib
 import io
 import shutil
-import socket
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -20,8 +18,9 @@ from PIL import Image
 from scipy import ndimage
 
 from pgi.files.pictures import read_picture
-from pgi.inference import Inpainter, PyramidInpainter
+from pgi.inference import PyramidInpainter
 from pgi.training import assembly
+from tests.demo.pages import Slow, served
 from tests.files.picture_files import decoded, encoded
 from tests.tiny_run import CONFIG
 
@@ -86,16 +85,6 @@ def python_hosts() -> list[str]:
     return hosts
 
 
-@contextmanager
-def served(inpainter: Inpainter) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    page = demo.build(inpainter, demo.sample_photographs())
-    yield demo.launch(page, port=port, max_upload_megabytes=UPLOAD_MEGABYTES, block=False)
-    page.close(verbose=False)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if BROWSER is None:
@@ -125,7 +114,10 @@ def opened(browser: Any, address: str) -> Iterator[Any]:
 
 @pytest.fixture
 def tab(browser: Any, inpainter: PyramidInpainter, python_hosts: list[str]) -> Iterator[Any]:
-    with served(inpainter) as address, opened(browser, address) as tab:
+    with (
+        served(inpainter, max_upload_megabytes=UPLOAD_MEGABYTES) as address,
+        opened(browser, address) as tab,
+    ):
         yield tab
 
 
@@ -262,42 +254,65 @@ def test_bad_uploads_are_messages_and_the_page_goes_on(tab: Any, tmp_path: Path)
     tab.locator("#photograph [aria-label='coffee.png']").wait_for()
 
 
-class Slow:
-    """Returns the image, when it may."""
-
-    def __init__(self) -> None:
-        self.begun, self.may_end = threading.Event(), threading.Event()
-        self.at_once = self.most = 0
-
-    def completed_levels(self, image: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
-        self.at_once += 1
-        self.most = max(self.most, self.at_once)
-        self.begun.set()
-        self.may_end.wait(60)
-        self.at_once -= 1
-        return [image]
+@pytest.mark.slow
+def test_a_late_result_is_not_shown_under_another_photograph(browser: Any, tmp_path: Path) -> None:
+    slow = Slow()
+    Image.fromarray(framed_noise(120, 160)).save(tmp_path / "cat.png")
+    with served(slow) as address, opened(browser, address) as tab:
+        upload(tab, tmp_path / "cat.png")
+        stroke(tab, settled_frame(tab))
+        tab.locator("#fill").click()
+        assert slow.begun.wait(30)
+        tab.locator("#samples .thumbnail-lg").nth(1).click()
+        tab.locator("#photograph [aria-label='coffee.png']").wait_for()
+        slow.may_end.set()
+        message(tab, "another photograph")
+        assert tab.locator("#download[disabled]").count() == 1
+        assert not tab.locator("#levels .caption-label").count()
+        # The same visitor's next one is shown.
+        tab.locator("#photograph [aria-label='Clear']").click()
+        upload(tab, tmp_path / "cat.png")
+        stroke(tab, settled_frame(tab))
+        tab.locator("#fill").click()
+        tab.locator("#download:not([disabled])").wait_for()
+        assert tab.locator("#levels .caption-label").count() == 1
 
 
 @pytest.mark.slow
-def test_a_busy_page_queues(browser: Any, tmp_path: Path) -> None:
+def test_a_busy_page_queues_one_fill_of_a_visitor(browser: Any, tmp_path: Path) -> None:
     slow = Slow()
     Image.fromarray(framed_noise(120, 160)).save(tmp_path / "cat.png")
-    with (
-        served(cast(Inpainter, slow)) as address,
-        opened(browser, address) as first,
-        opened(browser, address) as second,
-    ):
-        for tab in (first, second):
+    with served(slow) as address, ExitStack() as stack:
+        first, second, third = (stack.enter_context(opened(browser, address)) for _ in range(3))
+        for tab in (first, second, third):
             upload(tab, tmp_path / "cat.png")
             stroke(tab, settled_frame(tab))
         first.locator("#fill").click()
         assert slow.begun.wait(30)
         second.locator("#fill").click()
         second.locator("#slider", has_text="queue: 1/1").wait_for()
+        third.locator("#fill").click()
+        message(third, "still waiting")
         slow.may_end.set()
         for tab in (first, second):
             tab.locator("#download:not([disabled])").wait_for()
-            assert tab.locator("#levels .caption-label").inner_text().strip() == (
-                "Level 0, 160 px wide"
-            )
     assert slow.most == 1
+
+
+@pytest.mark.slow
+def test_the_page_works_after_a_login(browser: Any, tmp_path: Path) -> None:
+    Image.fromarray(framed_noise(120, 160)).save(tmp_path / "cat.png")
+    with served(Slow(may_end=True), accounts=[("ann", "of ann")]) as address:
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        context.set_default_timeout(60_000)
+        tab = context.new_page()
+        tab.goto(address)
+        tab.get_by_label("username").fill("ann")
+        tab.get_by_label("password").fill("of ann")
+        tab.get_by_role("button", name="Login").click()
+        tab.locator("#editor canvas").first.wait_for()
+        upload(tab, tmp_path / "cat.png")
+        stroke(tab, settled_frame(tab))
+        tab.locator("#fill").click()
+        tab.locator("#download:not([disabled])").wait_for()
+        context.close()
