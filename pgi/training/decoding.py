@@ -74,8 +74,10 @@ def _check_size(image: Image.Image) -> None:
     sizes = {"": image.size}
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         # A tile may be larger than its image, and is decoded as a whole.
-        width, length = (image.tag_v2.get(tag, 0) for tag in _TILE_SIZE)
-        sizes["a tile of "] = (width, length)
+        tile = tuple(image.tag_v2.get(tag, 0) for tag in _TILE_SIZE)
+        if not all(isinstance(side, int) for side in tile):  # A text could be multiplied.
+            raise OSError("must have tiles whose sides are whole numbers")
+        sizes["a tile of "] = tile
     for part, (width, height) in sizes.items():
         megapixels, shown = width * height / 1e6, f"{width} x {height}"
         if megapixels > MAX_MEGAPIXELS:

@@ -150,6 +150,22 @@ def test_a_tile_that_is_larger_than_its_picture_is_checked_too():
         read_image(grey_tiff(40, 8016))
 
 
+def test_a_text_in_the_place_of_a_tile_s_side_is_not_multiplied():
+    """A megabyte of memory for the refusal; 10 MB and more if the text were repeated."""
+    content = tiff(
+        *((tag, 4, 1, 40) for tag in (256, 257, 278)),
+        *((tag, 3, 1, value) for tag, value in ((258, 8), (259, 1), (262, 1), (277, 1))),
+        (273, 4, 1, 14 + 12 * 11),
+        (279, 4, 1, 1600),
+        (322, 2, 2, int.from_bytes(b"x\0", "little")),
+        (323, 4, 1, 10**7),
+        rest=bytes(1600),
+    ).getvalue()
+    with pytest.raises(OSError, match="must have tiles whose sides are whole numbers"):
+        read_image(io.BytesIO(content))
+    assert peak(content) < 1e6
+
+
 # What unpacks or multiplies while a header is read
 
 
