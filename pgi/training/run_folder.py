@@ -171,12 +171,16 @@ class RunFolder:
 
     @classmethod
     def around(cls, path: Path) -> RunFolder | None:
-        """The run whose folder, or folder of checkpoints, this is; None if there is none."""
+        """The run whose folder this is, or that has it in a folder of checkpoints; else None."""
         # In a run from elsewhere, any folder and config.json itself may be links.
         for place in (Path(os.path.abspath(path)), path.resolve()):
-            for run in map(cls, (place, place.parent)):
-                places = (run.path, run.checkpoints, run.milestones, run.best)
-                if place in places and os.path.lexists(run._config):
+            runs = [cls(place)]
+            for folder in (place, *place.parents):
+                run = cls(folder.parent)
+                if folder in (run.checkpoints, run.milestones, run.best):
+                    runs.append(run)
+            for run in runs:
+                if os.path.lexists(run._config):
                     return run
         return None
 

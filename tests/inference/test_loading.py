@@ -95,9 +95,12 @@ def test_a_run_folder_with_a_saved_model_in_it_is_loaded_as_data(
         (_copy("milestones/1"), "milestones"),
         (_copy("best"), "checkpoints/../best"),
         (_link("best"), "best"),
+        (_copy("best/step-2"), "best/step-2"),
+        (_copy("checkpoints/step-2/1"), "checkpoints/step-2"),
+        (_copy("checkpoints/damaged/step-9"), "checkpoints/damaged/step-9"),
     ],
 )
-def test_a_folder_of_checkpoints_with_a_saved_model_in_it_is_not_loaded(
+def test_a_saved_model_in_a_folder_of_checkpoints_is_not_loaded(
     tmp_path: Path, harmful: tuple[Path, Path], plant: Callable[[Path, Path], object], named: str
 ) -> None:
     run = tmp_path / "run"
@@ -137,12 +140,12 @@ def test_a_config_that_would_fill_the_memory_is_refused(
         pgi.load(tmp_path / "run")
 
 
-def test_a_new_run_folder_is_found_around_its_folders_only(tmp_path: Path) -> None:
+def test_a_new_run_folder_is_found_around_its_checkpoints_only(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     assert RunFolder.around(run.path) is None
     run.begin(CONFIG)
-    for place in (run.path, run.checkpoints, run.milestones, run.best):
+    for place in (run.path, run.checkpoints, run.milestones, run.best, run.best / "step-1"):
         found = RunFolder.around(place)
         assert found is not None and found.path == run.path.resolve()
-    for place in (run.samples, run.path / "export", run.best / "step-1", tmp_path):
+    for place in (run.samples, run.path / "export", run.path / "export" / "1", tmp_path):
         assert RunFolder.around(place) is None
