@@ -59,7 +59,13 @@ def refuse_link(path: str, flags: int) -> int:
 
     A run folder from elsewhere could hold one that names any of the user's files.
     """
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        # The system's words are "too many levels of symbolic links".
+        raise OSError(error.errno, f"{path} is a symbolic link; remove it") from error
 
 
 def sync(*paths: Path) -> None:

@@ -42,7 +42,8 @@ def require_megapixels(
     # In float64 the limit itself passes, whatever it is.
     megapixels = tf.reduce_prod(tf.cast(sides, tf.float64)) / 1e6
     rule = f"of at most {max_megapixels:g} megapixels"
-    got = tf.as_string(megapixels, precision=2), " (", *width_by_height(sides), ")"
+    # Not rounded to two places: 13.003 would be "13.00", which is at most 13.
+    got = tf.as_string(megapixels, shortest=True), " (", *width_by_height(sides), ")"
     return require(value, name, rule, megapixels <= max_megapixels, *got)
 
 
@@ -69,7 +70,8 @@ def image_sides(
     )
     header = _unless_damaged(lambda x: _header(x, png), content, tf.zeros([3], tf.int32))
     sides, bits = header[:2], header[2]
-    sides = require(sides, name, "undamaged", sides[0] > 0, "a header that cannot be read")
+    readable = tf.reduce_all(sides > 0)  # As int32; a PNG can claim more than it can have.
+    sides = require(sides, name, "undamaged", readable, "a header that cannot be read")
     rule = f"of at most {most_bits} bits per channel"
     sides = require(sides, name, rule, bits <= most_bits, bits)
     return require_megapixels(sides, name, sides, max_megapixels)

@@ -146,7 +146,7 @@ def test_a_journal_that_is_a_link_is_not_written_to(tmp_path):
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "shade_0.unfinished.jsonl").symlink_to(tmp_path / "mine")
-    with pytest.raises(OSError, match="symbolic link"):
+    with pytest.raises(OSError, match="is a symbolic link; remove it"):
         compare([Shade()], some_tasks(), ["paper"], tmp_path / "out")
     assert (tmp_path / "mine").read_text() == "mine"
 

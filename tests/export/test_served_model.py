@@ -168,6 +168,11 @@ JPEG, LARGE = encoded(pixels(24, 32), "JPEG"), encoded(pixels(200, 300))
         (encoded(pixels(9, 9), "GIF"), MASK, "image_bytes[1] must be a PNG or JPEG file, got "),
         (IMAGE, b"\xff\xd8\xff", "mask_bytes[1] must be undamaged, got a header that cannot"),
         (IMAGE[:20], MASK, "image_bytes[1] must be undamaged, got a header that cannot be read"),
+        (
+            IMAGE[:16] + b"\xff" * 4 + IMAGE[20:],
+            MASK,
+            "image_bytes[1] must be undamaged, got a header that cannot be read",
+        ),
         (IMAGE[:900], MASK, "image_bytes[1] must be undamaged, got pixels that cannot be decoded"),
         (JPEG[:700], MASK, "image_bytes[1] must be undamaged, got pixels that cannot be decoded"),
         (
@@ -199,6 +204,7 @@ JPEG, LARGE = encoded(pixels(24, 32), "JPEG"), encoded(pixels(200, 300))
         "GIF",
         "JPEG of a magic number",
         "cut header",
+        "wider than any PNG",
         "cut PNG",
         "cut JPEG",
         "16 bits",
@@ -258,7 +264,8 @@ def test_an_image_at_the_limit_passes_and_a_row_more_is_refused(signatures, heig
     np.testing.assert_array_equal(np.asarray(decoded(content)), result)
     assert (result != image).any()
     image, mask = pixels(height + 1, width), hole(height + 1, width)
-    rule = rf"must be of at most 0.01 megapixels, got 0.01 \({width} x {height + 1}\)"
+    got = rf"{width * (height + 1) / 1e6:g} \({width} x {height + 1}\)"
+    rule = f"must be of at most 0.01 megapixels, got {got}"
     with pytest.raises(tf.errors.InvalidArgumentError, match=rf"image_bytes.0. {rule}"):
         fill_files([encoded(image)], [encoded(mask)])
     with pytest.raises(tf.errors.InvalidArgumentError, match=rf"image {rule}"):
@@ -307,7 +314,7 @@ def test_the_limits_come_before_all_other_work(inpainter, monkeypatch):
 def test_an_inpainter_names_the_limit_and_how_to_raise_it(saved):
     image, mask = pixels(101, 100), hole(101, 100)
     message = (
-        r"^image must be of at most 0\.01 megapixels, got 0\.01 \(100 x 101\): the limit of this "
+        r"^image must be of at most 0\.01 megapixels, got 0\.0101 \(100 x 101\): the limit of this "
         "SavedModel, see --max-megapixels of pgi export$"
     )
     loaded = SavedModelInpainter(saved)
@@ -326,6 +333,6 @@ def test_pgi_inpaint_names_a_picture_beyond_the_limit_and_fills_the_others(saved
         (masks / name).write_bytes(encoded(hole(height, 100)))
     places = "--images", str(images), "--masks", str(masks), "--output", str(filled)
     assert main(["inpaint", "--model", str(saved), *places]) == 1
-    message = f"{images / 'a.png'}: image must be of at most 0.01 megapixels, got 0.01 (100 x 101)"
+    message = f"{images / 'a.png'}: image must be of at most 0.01 megapixels, got 0.0101 (100 x 101)"
     assert message in capsys.readouterr().err
     assert [x.name for x in filled.iterdir()] == ["b.png"]

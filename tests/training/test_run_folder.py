@@ -535,7 +535,7 @@ def test_nothing_is_written_through_a_link_in_the_place_of_a_file(tmp_path):
         if name == "metrics.jsonl":  # A finished file takes the link's place.
             write()
         else:
-            with pytest.raises(OSError, match="symbolic link"):
+            with pytest.raises(OSError, match="is a symbolic link; remove it"):
                 write()
         assert (tmp_path / "mine").read_text() == "mine"
 
