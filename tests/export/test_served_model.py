@@ -333,6 +333,8 @@ def test_pgi_inpaint_names_a_picture_beyond_the_limit_and_fills_the_others(saved
         (masks / name).write_bytes(encoded(hole(height, 100)))
     places = "--images", str(images), "--masks", str(masks), "--output", str(filled)
     assert main(["inpaint", "--model", str(saved), *places]) == 1
-    message = f"{images / 'a.png'}: image must be of at most 0.01 megapixels, got 0.0101 (100 x 101)"
+    message = (
+        f"{images / 'a.png'}: image must be of at most 0.01 megapixels, got 0.0101 (100 x 101)"
+    )
     assert message in capsys.readouterr().err
     assert [x.name for x in filled.iterdir()] == ["b.png"]
