@@ -41,6 +41,8 @@ _READ = {
     "/gradio_api/upload_progress",
 }
 _READ_BELOW = ("/assets/", "/static/", "/gradio_api/heartbeat/", _FILE)
+# Gradio remembers what visitors call their sessions and uploads: so many bytes or characters.
+_LONGEST_QUERY, _LONGEST_NAME = 1024, 64
 # Bytes of an upload beside the file's own.
 _FRAME = 2**12
 # The storage's path in what visitors see.
@@ -100,6 +102,8 @@ class Guard:
         read = scope["method"] in ("GET", "HEAD")
         if not posted and not (read and (path in _READ or path.startswith(_READ_BELOW))):
             raise HTTPException(404, "this page has no such address")
+        if len(scope["query_string"]) > _LONGEST_QUERY:
+            raise HTTPException(414, f"a query must have at most {_LONGEST_QUERY} bytes")
         if path.startswith(_FILE):
             scope = {**scope, "path": _FILE + self._real(path.removeprefix(_FILE))}
         if path == _UPLOAD:
@@ -159,9 +163,14 @@ class Guard:
             return value
 
         try:
-            return json.dumps(checked(json.loads(body))).encode()
+            event = checked(json.loads(body))
+            checked_body = json.dumps(event).encode()
         except (ValueError, RecursionError) as error:
             raise HTTPException(400, "the request is no valid JSON") from error
+        session = event.get("session_hash") if isinstance(event, dict) else None
+        if isinstance(session, str) and len(session) > _LONGEST_NAME:
+            raise HTTPException(400, f"session_hash must have at most {_LONGEST_NAME} characters")
+        return checked_body
 
     def _aliased(self, send: Send) -> Send:
         """Replaces the storage's path in texts, whose chunks Gradio sends whole."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -37,8 +38,11 @@ def serve_until_interrupted(
             threading.Event().wait()
     except KeyboardInterrupt as interrupt:
         number = interrupt.args[0]
-    print("interrupted; the page is closed, its uploads and results are deleted", file=sys.stderr)
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # The terminal may be closed.
+        print(
+            "interrupted; the page is closed, its uploads and results are deleted", file=sys.stderr
+        )
+        sys.stderr.flush()
     # Not by an exception: Python would wait for the thread that fills a photograph.
     os._exit(128 + number)
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import gradio as gr
 from fastapi import Request
-from gradio import routes
+from gradio import route_utils, routes
 from gradio.data_classes import PredictBodyInternal
+from gradio.route_utils import GradioMultiPartParser
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
@@ -34,6 +35,8 @@ _WAITING_FILLS, _WAITING_OTHERS = 1, 8
 # How many visits are remembered, with the files that each one's last events named.
 _VISITS = 256
 _HOUR = 3600
+# Most files of one upload. The page's own uploads have one.
+_FILES = 4
 
 
 def is_public(host: str) -> bool:
@@ -100,6 +103,7 @@ def serve(
     with Storage(int(settings.storage_megabytes * 2**20), seconds) as storage:
         # Gradio read this when it was imported; it makes an empty folder there.
         routes.DEFAULT_TEMP_DIR = str(storage.path)
+        route_utils.GradioMultiPartParser = _FewParts  # type: ignore[misc]
         actions = Actions(inpainter, samples, storage, settings.megapixels)
         page = build(actions, (600, seconds), _WAITING)
         _limit_waiting(page)
@@ -111,6 +115,17 @@ def serve(
                 server.config.timeout_graceful_shutdown = 1
                 logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             page.close(verbose=False)
+
+
+class _FewParts(GradioMultiPartParser):
+    """Reads an upload that is a few files.
+
+    Gradio allows 1000 files, each of which stays open until the upload ends, and 1000 texts, which
+    are kept in memory.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{**options, "max_files": _FILES, "max_fields": 0})
 
 
 def _launch(page: gr.Blocks, storage: Storage, settings: Settings) -> str:

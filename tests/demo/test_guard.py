@@ -302,3 +302,31 @@ def test_answers_name_no_folder_of_this_machine(
     for text in texts:
         for place in (*map(str, places), "/tmp", "pgi-demo-"):
             assert place not in text
+
+
+@pytest.mark.parametrize(
+    ("number", "head", "message"),
+    [
+        (5, 'name="files"; filename="a.png"', "Too many files"),  # Each stays open.
+        (1, 'name="text"', "Too many fields"),  # It would be kept in memory.
+    ],
+)
+def test_uploads_are_a_few_files(visitor: Visitor, number: int, head: str, message: str) -> None:
+    part = f"--x\r\nContent-Disposition: form-data; {head}\r\n\r\na\r\n"
+    answer = visitor.client.post(
+        "/gradio_api/upload",
+        content=part * number + "--x--\r\n",
+        headers={"Content-Type": "multipart/form-data; boundary=x"},
+    )
+    assert answer.status_code == 400
+    assert answer.text.startswith(message)
+
+
+def test_long_names_of_sessions_and_uploads_are_refused(visitor: Visitor) -> None:
+    visitor.session = "s" * 65
+    answer = visitor.join("show", None)
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == "session_hash must have at most 64 characters"
+    answer = visitor.client.get("/gradio_api/upload_progress", params={"upload_id": "u" * 1024})
+    assert answer.status_code == 414
+    assert answer.json()["detail"] == "a query must have at most 1024 bytes"

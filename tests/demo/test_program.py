@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import signal
 import stat
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -54,4 +57,28 @@ def test_a_signal_deletes_all_files_while_a_photograph_is_filled(
     assert process.returncode == 128 + number
     assert "interrupted; the page is closed, its uploads and results are deleted" in errors
     assert ("everyone who can reach this machine" in errors) == (host == "0.0.0.0")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_closed_terminal_ends_the_page_too(tmp_path: Path) -> None:
+    terminal, its_end = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "127.0.0.1", str(free_port())],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdin=its_end,
+        stdout=its_end,
+        stderr=its_end,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    try:
+        os.close(its_end)
+        text = b""
+        while b"The page is at" not in text:
+            text += os.read(terminal, 1000)
+        os.close(terminal)  # The system sends SIGHUP, and nothing can be printed any more.
+        assert process.wait(15) == 128 + signal.SIGHUP
+    finally:
+        process.kill()
     assert not list(tmp_path.iterdir())
