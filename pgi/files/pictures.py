@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +28,12 @@ POLARITIES = ("white", "black")
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
 # Offset of the bits per channel in a PNG; Pillow reads 16-bit colour as 8-bit without telling.
 _PNG_BIT_DEPTH = 24
+# Most scans of a JPEG. Decoding takes as long for each as for a whole photograph, and progressive
+# JPEGs of cameras and programs have about ten.
+_SCANS = 100
+# Markers outside the coded pixels; what has no length is left out, but for the end of the picture.
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
+_START_OF_SCAN, _END = b"\xda", b"\xd9"
 
 
 @dataclass(frozen=True)
@@ -188,9 +195,22 @@ def _open(content: bytes, max_megapixels: float) -> Image.Image:
         raise PictureError(f"must have at most {max_megapixels:g} megapixels, got {size}")
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise PictureError("must be a still picture, got an animated one")
+    if image.format in ("JPEG", "MPO") and _has_many_scans(content):
+        raise PictureError(f"must have at most {_SCANS} scans, got more")
     if not image.tile and image.format != "WEBP":
         raise PictureError("damaged: a header without pixels")
     return image
+
+
+def _has_many_scans(jpeg: bytes) -> bool:
+    scans, place = 0, 0
+    while scans <= _SCANS:
+        marker = _MARKER.search(jpeg, place)
+        if marker is None or marker[1] == _END:
+            return False
+        scans += marker[1] == _START_OF_SCAN
+        place = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
+    return True
 
 
 def _fillable(image: Image.Image, bits: int) -> Image.Image:

@@ -197,3 +197,25 @@ def test_a_resized_mask_is_made_of_nearest_pixels():
     )
     doubled = HOLE.repeat(2, axis=0).repeat(2, axis=1)
     np.testing.assert_array_equal(resize_mask(doubled, HEIGHT, WIDTH), HOLE)
+
+
+def scans(number: int, tail: bytes = b"") -> bytes:
+    """A progressive JPEG that repeats its first scan."""
+    content = encoded(Image.new("L", (32, 32), 99), "JPEG", progressive=True)
+    start = content.index(b"\xff\xda")
+    end = content.index(b"\xff", start + 2)
+    return content[:start] + content[start:end] * number + content[end:] + tail
+
+
+def test_a_jpeg_of_many_scans_is_rejected_before_it_is_decoded() -> None:
+    """Each scan takes as long as the whole photograph, and can have 20 bytes."""
+    assert read_picture(scans(1), 1).rgb.shape == (32, 32, 3)
+    with pytest.raises(PictureError, match="at most 100 scans, got more"):
+        read_picture(scans(150), 1)
+    # What follows the picture, such as a phone's film, is no scan.
+    read_picture(scans(1, b"\xff\xda" * 150), 1)
+
+
+def test_scans_are_not_found_in_metadata() -> None:
+    content = encoded(Image.new("L", (32, 32)), "JPEG", comment=b"\xff\xda\x00\x08" * 150)
+    read_picture(content, 1)
