@@ -119,14 +119,15 @@ class Guard:
         length = Headers(scope=scope).get("content-length", "")
         size = int(length) if length.isdecimal() else limit
         check_size(size, limit)
+        visitor = scope["client"][0] if scope["client"] else ""
         try:
-            await run_in_threadpool(self._storage.reserve, size)
+            await run_in_threadpool(self._storage.reserve, size, visitor)
         except StorageError as error:
             raise HTTPException(507, str(error)) from error
         try:
             await in_time(self._app(scope, counted(receive, size), send))
         finally:
-            self._storage.release(size)
+            self._storage.release(size, visitor)
 
     def _check_host(self, host: str) -> None:
         """Raises unless the request asks for this page, by its address or a name that it has.

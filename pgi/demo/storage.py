@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -41,7 +42,7 @@ class Storage:
     def __init__(self, limit: int, seconds: int) -> None:
         self.seconds = seconds
         self._limit = limit
-        self._arriving = 0
+        self._arriving: Counter[str] = Counter()
         self._samples: list[Path] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -71,20 +72,25 @@ class Storage:
         self._samples += [Path(shutil.copyfile(path, self.path / path.name)) for path in paths]
         return self._samples
 
-    def reserve(self, size: int) -> None:
+    def reserve(self, size: int, visitor: str) -> None:
         """Keeps room for an upload of so many bytes until `release`.
 
         Raises:
-            StorageError: there is none.
+            StorageError: there is none, or the visitor's uploads that are still arriving would take
+                more than a quarter of the folder.
         """
         with self._lock:
+            arriving = self._arriving[visitor]
+            if arriving and arriving + size > self._limit // 4:
+                raise StorageError("your other uploads are still arriving: wait for their end")
             self._make_room(size)
-            self._arriving += size
+            self._arriving[visitor] += size
 
-    def release(self, size: int) -> None:
+    def release(self, size: int, visitor: str) -> None:
         """Ends a reservation."""
         with self._lock:
-            self._arriving -= size
+            self._arriving[visitor] -= size
+            self._arriving += Counter()  # Without those of zero.
 
     def save(self, contents: Mapping[str, bytes]) -> list[str]:
         """Writes files, by name, into a new folder whose name cannot be guessed.
@@ -107,7 +113,7 @@ class Storage:
 
     def _make_room(self, size: int) -> None:
         """Deletes old files; what arrives now counts as if it were complete."""
-        now, total = time.time(), size + self._arriving
+        now, total = time.time(), size + self._arriving.total()
         files = []
         for folder, _, names in os.walk(self.path, topdown=False):
             for path in (Path(folder, name) for name in names):

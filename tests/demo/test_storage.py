@@ -49,11 +49,11 @@ def test_it_is_private_and_gone_at_the_end(
 def test_files_and_reservations_are_bounded_together(temporary: Path) -> None:
     with Storage(4 * UNIT, 60) as storage:
         (path,) = storage.save({"a": bytes(2 * UNIT)})
-        storage.reserve(2 * UNIT)
-        for full in (lambda: storage.save({"b": b"b"}), lambda: storage.reserve(1)):
+        storage.reserve(2 * UNIT, "ann")
+        for full in (lambda: storage.save({"b": b"b"}), lambda: storage.reserve(1, "bob")):
             with pytest.raises(StorageError, match=r"at most 0 megabytes .* in 10 minutes"):
                 full()
-        storage.release(2 * UNIT)
+        storage.release(2 * UNIT, "ann")
         storage.save({"b": b"b", "c": b"c"})  # Each counts as one unit.
         with pytest.raises(StorageError):
             storage.save({"d": b"d"})
@@ -68,13 +68,13 @@ def test_old_files_are_deleted_but_not_samples(
         (sample,) = storage.add_samples([temporary / "sample.png"])
         (old,) = map(Path, storage.save({"a": b"a"}))
         later(monkeypatch, 3500)
-        storage.reserve(1)
+        storage.reserve(1, "ann")
         assert old.exists()
         later(monkeypatch, 3700)
-        storage.reserve(1)
+        storage.reserve(1, "ann")
         assert not old.exists() and sample.read_bytes() == b"sample"
         later(monkeypatch, 4 * 3600)  # The emptied folder goes too.
-        storage.reserve(1)
+        storage.reserve(1, "ann")
         assert list(storage.path.iterdir()) == [sample]
 
 
@@ -108,3 +108,16 @@ def test_simultaneous_writers_stay_within_the_limit() -> None:
         for thread in threads:
             thread.join()
         assert len(list(storage.path.iterdir())) == 5 and len(refused) == 7
+
+
+def test_one_visitor_cannot_reserve_everything() -> None:
+    with Storage(8 * UNIT, 60) as storage:
+        storage.reserve(5 * UNIT, "ann")  # A single one may be large.
+        with pytest.raises(StorageError, match="your other uploads are still arriving"):
+            storage.reserve(1, "ann")
+        storage.reserve(UNIT, "bob")
+        storage.reserve(UNIT, "bob")
+        with pytest.raises(StorageError, match="your other uploads are still arriving"):
+            storage.reserve(1, "bob")
+        storage.release(5 * UNIT, "ann")
+        storage.reserve(2 * UNIT, "ann")
