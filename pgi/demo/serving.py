@@ -131,11 +131,14 @@ class _FewParts(GradioMultiPartParser):
 def _launch(page: gr.Blocks, storage: Storage, settings: Settings) -> str:
     max_upload = int(settings.max_upload_megabytes * 2**20)
     names = [settings.host, *settings.host_names]
+    host = settings.host.strip("[]")
+    if ":" in host:
+        host = f"[{host}]"  # Gradio wants brackets around IPv6 addresses.
     guard = Middleware(Guard, storage=storage, host_names=names, max_upload=max_upload)
     # The system's fonts: others would be downloaded.
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
     _, address, _ = page.launch(
-        server_name=settings.host,
+        server_name=host,
         server_port=settings.port,
         auth=list(settings.accounts) or None,
         max_file_size=max_upload,

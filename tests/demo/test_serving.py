@@ -46,6 +46,15 @@ def test_the_defaults_depend_on_who_can_reach_the_page() -> None:
     assert Settings(host="0.0.0.0", max_megapixels=50).megapixels == 50
 
 
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_address_needs_no_brackets(slow: Slow, host: str) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("needs IPv6")
+    with served(slow, host=host) as address, Visitor(address) as visitor:
+        assert address.startswith("http://[::1]:")
+        assert visitor.client.get("/config").status_code == 200
+
+
 # Pictures
 
 
