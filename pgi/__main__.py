@@ -147,7 +147,7 @@ def _define_demo(parser: argparse.ArgumentParser) -> None:
     _add_limit(
         parser,
         "reject larger photographs",
-        default_text="64, and 16 with --host or --host-name",
+        default_text="64, and 16 for others (--host, --host-name)",
     )
 
 

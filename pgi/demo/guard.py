@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
+import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
@@ -26,7 +28,8 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _FILE, _JOIN, _UPLOAD = "/gradio_api/file=", "/gradio_api/queue/join", "/gradio_api/upload"
-_POSTED = {"/login", _JOIN, _UPLOAD}
+_LOGIN = "/login"
+_POSTED = {_LOGIN, _JOIN, _UPLOAD}
 _READ = {
     "/",
     "/config",
@@ -45,6 +48,9 @@ _READ_BELOW = ("/assets/", "/static/", "/gradio_api/heartbeat/", _FILE)
 _LONGEST_QUERY, _LONGEST_NAME = 1024, 64
 # Bytes of an upload beside the file's own.
 _FRAME = 2**12
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@?#\[\]]+)(:\d+)?")
+# How many times in a minute one address may try to log in.
+_LOGINS = 10
 # The storage's path in what visitors see.
 _ALIAS = "/files"
 
@@ -71,6 +77,8 @@ class Guard:
         self._storage = storage
         self._host_names = {"localhost", *map(str.lower, host_names)}
         self._max_upload = max_upload
+        # Time and address of the last minute's attempts to log in.
+        self._logins: list[tuple[float, str]] = []
         self._folder = str(storage.path)
         # As JSON and URLs write it.
         written = {self._folder, json.dumps(self._folder)[1:-1], quote(self._folder)}
@@ -109,6 +117,8 @@ class Guard:
         if path == _UPLOAD:
             await self._serve_upload(scope, receive, send)
             return
+        if path == _LOGIN and posted:
+            self._count_login(_address(scope))
         if posted:
             body = await in_time(small_body(receive))
             receive = replayed(self._event(body, host) if path == _JOIN else body, receive)
@@ -119,15 +129,24 @@ class Guard:
         length = Headers(scope=scope).get("content-length", "")
         size = int(length) if length.isdecimal() else limit
         check_size(size, limit)
-        visitor = scope["client"][0] if scope["client"] else ""
         try:
-            await run_in_threadpool(self._storage.reserve, size, visitor)
+            upload = await run_in_threadpool(self._storage.reserve, size, _address(scope))
         except StorageError as error:
             raise HTTPException(507, str(error)) from error
+        arrived = False
         try:
             await in_time(self._app(scope, counted(receive, size), send))
+            arrived = True
         finally:
-            self._storage.release(size, visitor)
+            self._storage.release(upload, arrived)
+
+    def _count_login(self, address: str) -> None:
+        """Raises if an address tries to log in too often, as it must to guess passwords."""
+        now = time.monotonic()
+        self._logins = [x for x in self._logins if now - x[0] < 60]
+        if sum(x[1] == address for x in self._logins) >= _LOGINS:
+            raise HTTPException(429, f"at most {_LOGINS} attempts to log in a minute: wait for one")
+        self._logins.append((now, address))
 
     def _check_host(self, host: str) -> None:
         """Raises unless the request asks for this page, by its address or a name that it has.
@@ -135,7 +154,8 @@ class Guard:
         Otherwise another site's name, when it suddenly leads here, would make the page that site's
         own ("DNS rebinding"). An address cannot lead elsewhere.
         """
-        name = _split(f"//{host}").hostname or ""
+        found = _HOST.fullmatch(host.lower())
+        name = found[1].strip("[]") if found else host
         if name not in self._host_names and not is_address(name):
             raise HTTPException(
                 403, f"the page does not go by the name {name!r}; --host-name=NAME adds a name"
@@ -193,6 +213,10 @@ class Guard:
             await send(message)
 
         return replace
+
+
+def _address(scope: Message) -> str:
+    return scope["client"][0] if scope["client"] else ""
 
 
 def is_address(name: str) -> bool:

@@ -32,8 +32,9 @@ from pgi.inference import Inpainter
 _WAITING = 64
 # How many events of one visitor may wait in each queue.
 _WAITING_FILLS, _WAITING_OTHERS = 1, 8
-# How many visits are remembered, with the files that each one's last events named.
-_VISITS = 256
+# How many visits are remembered, with the files that each one's last events named: about 60 MB. A
+# visitor whose visit is forgotten during a fill does not get the result.
+_VISITS = 2048
 _HOUR = 3600
 # Most files of one upload. The page's own uploads have one.
 _FILES = 4
@@ -96,7 +97,7 @@ def serve(
         The page's address.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is taken, or the address is not this machine's.
     """
     # Uploads and results are deleted after an hour or a day.
     seconds = _HOUR if settings.public else 24 * _HOUR
@@ -137,25 +138,31 @@ def _launch(page: gr.Blocks, storage: Storage, settings: Settings) -> str:
     guard = Middleware(Guard, storage=storage, host_names=names, max_upload=max_upload)
     # The system's fonts: others would be downloaded.
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
-    _, address, _ = page.launch(
-        server_name=host,
-        server_port=settings.port,
-        auth=list(settings.accounts) or None,
-        max_file_size=max_upload,
-        state_session_capacity=_VISITS,
-        app_kwargs={"middleware": [guard]},
-        prevent_thread_lock=True,
-        theme=theme,
-        css=CSS,
-        footer_links=[],
-        run_history=False,
-        enable_monitoring=False,
-        mcp_server=False,
-        num_workers=0,  # They would serve files without the guard.
-        share=False,
-        ssr_mode=False,
-        quiet=True,
-    )
+    try:
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=settings.port,
+            auth=list(settings.accounts) or None,
+            max_file_size=max_upload,
+            state_session_capacity=_VISITS,
+            app_kwargs={"middleware": [guard]},
+            prevent_thread_lock=True,
+            theme=theme,
+            css=CSS,
+            footer_links=[],
+            run_history=False,
+            enable_monitoring=False,
+            mcp_server=False,
+            num_workers=0,  # They would serve files without the guard.
+            share=False,
+            ssr_mode=False,
+            quiet=True,
+        )
+    except OSError as error:  # Gradio's message names its own variables.
+        raise OSError(
+            f"{host}:{settings.port} must be a free port of an address of this machine: see --host "
+            "and --port"
+        ) from error
     return str(address)
 
 

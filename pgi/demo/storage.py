@@ -9,10 +9,10 @@ import tempfile
 import threading
 import time
 import uuid
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from pgi.errors import StorageError
 
@@ -21,6 +21,14 @@ _LEAST = 2**16
 # Files that may be deleted to make room are at least so old, in seconds.
 _SAFE = 600
 _VARIABLE = "GRADIO_TEMP_DIR"
+
+
+class Upload(NamedTuple):
+    """Time, visitor and size in bytes of an upload."""
+
+    time: float
+    visitor: str
+    size: int
 
 
 class Storage:
@@ -42,7 +50,8 @@ class Storage:
     def __init__(self, limit: int, seconds: int) -> None:
         self.seconds = seconds
         self._limit = limit
-        self._arriving: Counter[str] = Counter()
+        self._arriving = 0
+        self._uploads: list[Upload] = []  # Of the last ten minutes.
         self._samples: list[Path] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -72,25 +81,33 @@ class Storage:
         self._samples += [Path(shutil.copyfile(path, self.path / path.name)) for path in paths]
         return self._samples
 
-    def reserve(self, size: int, visitor: str) -> None:
+    def reserve(self, size: int, visitor: str) -> Upload:
         """Keeps room for an upload of so many bytes until `release`.
 
         Raises:
-            StorageError: there is none, or the visitor's uploads that are still arriving would take
+            StorageError: there is none, or the visitor's uploads of the last ten minutes would take
                 more than a quarter of the folder.
         """
         with self._lock:
-            arriving = self._arriving[visitor]
-            if arriving and arriving + size > self._limit // 4:
-                raise StorageError("your other uploads are still arriving: wait for their end")
+            now = time.time()
+            self._uploads = [x for x in self._uploads if now - x.time < _SAFE]
+            mine = sum(max(x.size, _LEAST) for x in self._uploads if x.visitor == visitor)
+            if mine and mine + size > self._limit // 4:
+                raise StorageError(
+                    f"your uploads of the last {_SAFE // 60} minutes may have at most "
+                    f"{self._limit / 2**22:g} megabytes together: try again later"
+                )
             self._make_room(size)
-            self._arriving[visitor] += size
+            self._arriving += size
+            self._uploads.append(upload := Upload(now, visitor, size))
+            return upload
 
-    def release(self, size: int, visitor: str) -> None:
-        """Ends a reservation."""
+    def release(self, upload: Upload, arrived: bool) -> None:
+        """Ends a reservation; what has not arrived does not count as an upload."""
         with self._lock:
-            self._arriving[visitor] -= size
-            self._arriving += Counter()  # Without those of zero.
+            self._arriving -= upload.size
+            if not arrived and upload in self._uploads:
+                self._uploads.remove(upload)
 
     def save(self, contents: Mapping[str, bytes]) -> list[str]:
         """Writes files, by name, into a new folder whose name cannot be guessed.
@@ -113,13 +130,12 @@ class Storage:
 
     def _make_room(self, size: int) -> None:
         """Deletes old files; what arrives now counts as if it were complete."""
-        now, total = time.time(), size + self._arriving.total()
+        now, total = time.time(), size + self._arriving
         files = []
         for folder, _, names in os.walk(self.path, topdown=False):
             for path in (Path(folder, name) for name in names):
-                with contextlib.suppress(
-                    FileNotFoundError
-                ):  # Renamed when its upload was complete.
+                # Renamed when its upload was complete.
+                with contextlib.suppress(FileNotFoundError):
                     status = path.stat()
                     if path not in self._samples:
                         # Not the time of the content, which a copy of a file may keep.

@@ -72,7 +72,11 @@ def test_requests_that_a_browser_calls_foreign_are_refused(address: str, site: s
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:7860", "127.0.0.1.evil.example", ""]
+    "host",
+    [
+        *("evil.example", "evil.example:7860", "127.0.0.1.evil.example", ""),
+        *("evil@localhost", "localhost/evil", "localhost:evil"),
+    ],
 )
 def test_unknown_host_names_are_refused(address: str, host: str) -> None:
     with Visitor(address, Host=host) as other:

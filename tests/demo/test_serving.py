@@ -15,7 +15,7 @@ from PIL import Image
 
 pytest.importorskip("gradio", reason="Gradio needs Python 3.10")
 
-from pgi.demo import Settings
+from pgi.demo import Settings, serve
 from pgi.demo.actions import Actions
 from pgi.demo.serving import is_public
 from pgi.demo.storage import Storage
@@ -197,6 +197,24 @@ def test_a_login_is_needed_and_names_visitors(slow: Slow) -> None:
         slow.may_end.set()
 
 
+def test_passwords_cannot_be_guessed_quickly(slow: Slow) -> None:
+    with served(slow, accounts=[("ann", "of ann")]) as address, Visitor(address) as stranger:
+        form = {"username": "ann", "password": "x"}
+        answers = [stranger.client.post("/login", data=form) for _ in range(11)]
+        assert [answer.status_code for answer in answers] == [400] * 10 + [429]
+        assert "10 attempts to log in a minute" in answers[-1].text
+
+
+def test_a_taken_port_is_named(slow: Slow) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        page = serve(cast(Inpainter, slow), [], Settings(port=port))
+        with pytest.raises(OSError, match=rf"127.0.0.1:{port} must be a free port.*--port"), page:
+            pass
+
+
 def test_the_settings_do_not_show_passwords() -> None:
     assert "secret" not in repr(Settings(accounts=[("ann", "secret")]))
 
@@ -207,11 +225,16 @@ def test_the_settings_do_not_show_passwords() -> None:
 def test_a_full_storage_is_said(slow: Slow) -> None:
     slow.may_end.set()
     # Room for two small files, of 64 KiB each.
-    with served(slow, storage_megabytes=0.15) as address, Visitor(address) as visitor:
+    with (
+        served(slow, storage_megabytes=0.15) as address,
+        Visitor(address) as visitor,
+        Visitor(address, **{"X-Forwarded-For": "10.0.0.7"}) as other,
+    ):
         answer = visitor.client.post("/gradio_api/upload", files={"files": bytes(200_000)})
         assert answer.status_code == 507
         assert answer.text.startswith("the page keeps at most 0 megabytes of photographs")
-        photograph, layer = visitor.upload(png()), visitor.upload(stroke())
+        # One visitor alone may upload a quarter.
+        photograph, layer = visitor.upload(png()), other.upload(stroke())
         message = visitor.refusal("fill", photograph, {"layers": [layer]})
         assert message.startswith("The page keeps at most 0 megabytes of photographs")
     assert slow.calls == 1

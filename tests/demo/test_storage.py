@@ -49,11 +49,11 @@ def test_it_is_private_and_gone_at_the_end(
 def test_files_and_reservations_are_bounded_together(temporary: Path) -> None:
     with Storage(4 * UNIT, 60) as storage:
         (path,) = storage.save({"a": bytes(2 * UNIT)})
-        storage.reserve(2 * UNIT, "ann")
+        upload = storage.reserve(2 * UNIT, "ann")
         for full in (lambda: storage.save({"b": b"b"}), lambda: storage.reserve(1, "bob")):
             with pytest.raises(StorageError, match=r"at most 0 megabytes .* in 10 minutes"):
                 full()
-        storage.release(2 * UNIT, "ann")
+        storage.release(upload, arrived=True)
         storage.save({"b": b"b", "c": b"c"})  # Each counts as one unit.
         with pytest.raises(StorageError):
             storage.save({"d": b"d"})
@@ -110,14 +110,18 @@ def test_simultaneous_writers_stay_within_the_limit() -> None:
         assert len(list(storage.path.iterdir())) == 5 and len(refused) == 7
 
 
-def test_one_visitor_cannot_reserve_everything() -> None:
+def test_one_visitors_uploads_leave_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     with Storage(8 * UNIT, 60) as storage:
-        storage.reserve(5 * UNIT, "ann")  # A single one may be large.
-        with pytest.raises(StorageError, match="your other uploads are still arriving"):
-            storage.reserve(1, "ann")
-        storage.reserve(UNIT, "bob")
-        storage.reserve(UNIT, "bob")
-        with pytest.raises(StorageError, match="your other uploads are still arriving"):
-            storage.reserve(1, "bob")
-        storage.release(5 * UNIT, "ann")
+        storage.release(storage.reserve(7 * UNIT, "ann"), arrived=False)
+        storage.release(
+            storage.reserve(5 * UNIT, "ann"), arrived=True
+        )  # A single one may be large.
+        for _ in range(2):
+            storage.reserve(UNIT, "bob")
+        for visitor in ("ann", "bob"):
+            with pytest.raises(StorageError, match="uploads of the last 10 minutes"):
+                storage.reserve(1, visitor)
+        storage.reserve(1, "eve")
+        later = time.time() + 601
+        monkeypatch.setattr(time, "time", lambda: later)
         storage.reserve(2 * UNIT, "ann")
