@@ -6,22 +6,32 @@ import contextlib
 import errno
 import os
 import re
+import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from pgi.errors import WriteError
 
+_LEFTOVER_AGE = 3600.0  # Seconds; no write takes as long.
+_LONGEST_NAME = 200  # Bytes, so that the temporary name has at most the 255 of file systems.
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file so that a reader sees either its old or its new content.
 
+    Several processes may write the same file: the last to finish wins. A writer that is killed
+    leaves a hidden file, see `remove_leftovers`.
+
     Raises:
         WriteError: the disk is full or read-only, or the folder is missing.
     """
-    temporary = path.with_name(f".{path.name}.part")
+    name = path.name.encode()[:_LONGEST_NAME].decode(errors="ignore")
+    temporary = path.with_name(f".{name}.{secrets.token_hex(4)}.part")
     with writing(path):
         try:
-            with open(temporary, "wb", opener=refuse_link) as file:
+            # Exclusive, so no link can lie in the file's place.
+            with open(temporary, "xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -31,6 +41,21 @@ def write_atomically(path: Path, content: bytes) -> None:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+
+
+def is_leftover(name: str, target: str) -> bool:
+    """Whether a name is that of a temporary file of `write_atomically(target)`, now or before."""
+    return bool(re.fullmatch(rf"\.{re.escape(target)}(\.[0-9a-f]{{8}})?\.part", name))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Deletes what killed writers left in a folder more than an hour ago."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if re.fullmatch(r"\..+\.[0-9a-f]{8}\.part", entry.name):
+                age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+                if age > _LEFTOVER_AGE:
+                    os.unlink(entry.path)
 
 
 @contextlib.contextmanager
@@ -50,7 +75,7 @@ def writing(path: Path, *errors: type[Exception]) -> Iterator[None]:
         reason = str(getattr(error, "strerror", None) or error).rpartition("}} ")[2]
         (first, *_) = re.split(r"\n| \[Op:", reason)
         failure = WriteError(f"cannot write {path}: {first}")
-        failure.strerror = first
+        failure.strerror, failure.errno = first, getattr(error, "errno", None)
         raise failure from error
 
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from absl import logging
 
-from pgi.atomic import write_atomically
+from pgi.atomic import is_leftover, remove_leftovers, write_atomically
 from pgi.config import ExperimentConfig
 from pgi.errors import RunFolderError
 from pgi.training import description, lock, metrics_file
@@ -228,11 +228,12 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"{self.path} is not a folder")
         # A run that was killed while config.json was written leaves the temporary file.
-        own = {".config.json.part", lock.FILE}
         found = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
-        if found - own and not self._config.exists():
+        others = {name for name in found if not is_leftover(name, self._config.name)} - {lock.FILE}
+        if others and not self._config.exists():
             raise RunFolderError(f"{self.path} holds other files and no run (no config.json)")
         self.path.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.path)
 
     def read_config(self) -> ExperimentConfig:
         """The config of the run's last `begin`.

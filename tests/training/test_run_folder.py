@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import multiprocessing
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -353,6 +355,56 @@ def test_a_reader_sees_the_old_content_or_the_new(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["x"]
 
 
+def test_several_writers_of_one_file_leave_it_whole_and_fail_never(tmp_path):
+    path, context = tmp_path / "x", multiprocessing.get_context("fork")
+    versions = [bytes([letter]) * 500_000 for letter in b"abc"]
+    write_atomically(path, versions[0])
+
+    def write(content: bytes) -> None:
+        for _ in range(30):
+            write_atomically(path, content)
+
+    writers = [context.Process(target=write, args=[content]) for content in versions]
+    for writer in writers:
+        writer.start()
+    seen = []
+    while any(writer.is_alive() for writer in writers):
+        seen.append(path.read_bytes())
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    assert set(seen) <= set(versions) and len(set(seen)) > 1
+    assert [file.name for file in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_name_of_the_greatest_length_is_written(tmp_path):
+    for name in ("x" * 255, "ü" * 127):
+        write_atomically(tmp_path / name, b"content")
+        assert (tmp_path / name).read_bytes() == b"content"
+
+
+def test_what_killed_writers_left_is_removed_an_hour_later_and_nothing_else(tmp_path):
+    names = [".x.0123abcd.part", ".config.json.4567cdef.part", ".x.part", "x.0123abcd.part", "x"]
+    for name in names:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - 4000,) * 2)
+    (tmp_path / ".new.0123abcd.part").touch()
+    atomic.remove_leftovers(tmp_path)
+    left = {".x.part", "x.0123abcd.part", "x", ".new.0123abcd.part"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+    atomic.remove_leftovers(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", [".config.json.0123abcd.part", ".config.json.part"])
+def test_a_run_that_was_killed_while_its_config_was_written_begins_again(tmp_path, name):
+    (tmp_path / name).write_bytes(b"half")
+    RunFolder(tmp_path).begin(CONFIG)
+    assert RunFolder(tmp_path).read_config() == CONFIG
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / ".metrics.0123abcd.part").touch()
+    with pytest.raises(RunFolderError, match=r"holds other files and no run"):
+        RunFolder(other).begin(CONFIG)
+
+
 def test_a_write_that_fails_leaves_the_old_content(tmp_path, monkeypatch):
     path = tmp_path / "x"
     write_atomically(path, b"old")
@@ -528,7 +580,6 @@ def test_nothing_is_written_through_a_link_in_the_place_of_a_file(tmp_path):
     run.begin(CONFIG)
     for name, write in (
         (lock.FILE, lambda: run.locked().__enter__()),
-        (".metrics.jsonl.part", lambda: run.append_metrics(1, {})),
         ("metrics.jsonl", lambda: run.append_metrics(1, {})),
     ):
         (run.path / name).symlink_to(tmp_path / "mine")
