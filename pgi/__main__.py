@@ -16,19 +16,20 @@ from PIL import Image
 from pgi import quiet  # noqa: F401  (before anything else imports TensorFlow)
 from pgi.errors import PlanError, RuleError, UserError
 from pgi.export.limits import MAX_MEGAPIXELS
-from pgi.files.encoding import FORMATS
-from pgi.files.inpaint import Settings, inpaint_files
+from pgi.files.inpaint import Outcome, Settings, inpaint_files
 from pgi.files.jobs import plan
-from pgi.files.pictures import POLARITIES
+from pgi.files.kinds import FORMATS
+from pgi.files.masks import POLARITIES
 from pgi.training import cluster
 
 if typing.TYPE_CHECKING:
     from pgi.inference import Inpainter
 
 _INPAINT = """\
-Fills the holes of PNG, JPEG and WebP pictures of 8 bits per channel. A result keeps its picture's
-name, format, size, alpha, EXIF, ICC profile and resolution, and, in PNG and WebP, every pixel
-outside the hole. Existing outputs are skipped, so the same command continues an interrupted run."""
+Fills the holes of PNG, JPEG, WebP, TIFF and BMP pictures of 8 bits per channel, and of PNG and TIFF
+of 16. A result keeps its picture's name, size, alpha, EXIF, ICC profile and resolution as far as
+its format can hold them, and, in all but JPEG, every pixel outside the hole. Existing outputs are
+skipped, so the same command continues an interrupted run."""
 _EXPORT = """\
 Exports a trained model: as a SavedModel for TensorFlow Serving, in a new version's folder; as an
 ONNX file, for any image size; or as a TensorFlow Lite file, for one size. An export that fails, or
@@ -81,8 +82,8 @@ def _define_inpaint(parser: argparse.ArgumentParser) -> None:
     _add_path(parser, "--images", images, required=True)
     hole = parser.add_mutually_exclusive_group(required=True)
     masks = (
-        "a file for all images, or a folder with one mask per image, of the same path apart from "
-        "the suffix; white is the hole"
+        "a file for all images; or a folder with one mask per image, of the same path apart from "
+        "the suffix; or the images' own folder (see --mask-suffix); white is the hole"
     )
     _add_path(hole, "--masks", masks)
     hole.add_argument(
@@ -91,17 +92,25 @@ def _define_inpaint(parser: argparse.ArgumentParser) -> None:
         help="the hole is where an image's alpha is <= 127; filled pixels become opaque, other "
         "alpha is kept",
     )
-    output = "a folder; or, for one image, a .png, .jpg or .webp file"
+    output = "a folder; or, for one image, a .png, .jpg, .webp, .tif or .bmp file"
     _add_path(parser, "--output", output, required=True)
     add = parser.add_argument
     formats = [name.lower() for name in FORMATS]
-    add("--format", choices=formats, help="of the outputs; default each image's own")
+    add("--format", choices=formats, help="of the outputs; default as their names say")
     add(
         "--mask-polarity",
         choices=POLARITIES,
         default="white",
         help="which side of mid-grey is the hole: white (> 127, the default) or black",
     )
+    suffix = (
+        "what a mask's name has after its image's, a pattern such as -hole or _mask*; several "
+        "masks of an image give several outputs, named after them; default nothing, and _mask* if "
+        "the masks lie in the images' folder"
+    )
+    add("--mask-suffix", metavar="TEXT", help=suffix)
+    grow = "let holes grow by this distance in pixels, for masks that were painted too tightly"
+    add("--grow-mask", type=_distance, metavar="N", default=0, help=grow)
     add("--resize-masks", action="store_true", help="resize masks to the size of their images")
     _add_limit(parser, "reject larger images and masks", 64.0)
     add("--overwrite", action="store_true", help="replace existing outputs")
@@ -185,6 +194,12 @@ def _megapixels(text: str) -> float:
     raise argparse.ArgumentTypeError(f"must be a positive number, got {text}")
 
 
+def _distance(text: str) -> int:
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number from 0 up, got {text}")
+
+
 def _port(text: str) -> int:
     if text.isdecimal() and 0 < int(text) < 2**16:
         return int(text)
@@ -203,25 +218,29 @@ def _inpaint(arguments: argparse.Namespace) -> int:
     # Replaced by --max-megapixels.
     Image.MAX_IMAGE_PIXELS = None
     format = arguments.format and arguments.format.upper()
-    settings = Settings(arguments.mask_polarity, arguments.resize_masks, arguments.max_megapixels)
+    settings = Settings(
+        arguments.mask_polarity,
+        arguments.resize_masks,
+        arguments.max_megapixels,
+        arguments.grow_mask,
+        arguments.overwrite,
+    )
     if arguments.mask_from_alpha and arguments.mask_polarity == "black":
         raise PlanError("--mask-polarity must be white under --mask-from-alpha, got black")
-    jobs = plan(arguments.images, arguments.masks, arguments.output, format)
+    jobs = plan(arguments.images, arguments.masks, arguments.output, format, arguments.mask_suffix)
     todo = [job for job in jobs if arguments.overwrite or not job.output.is_file()]
-    failures = {job.image: job.problem for job in todo if job.problem}
-    if ready := [job for job in todo if not job.problem]:
+    outcome, ready = Outcome(), [job for job in todo if not job.problem]
+    if ready:
         inpainter = _load(arguments.model)
         print(f"weights: {inpainter.origin}", file=sys.stderr)
         # A call would also warn through Python's warnings.
-        failures |= inpaint_files(ready, lambda *x: inpainter.completed_levels(*x)[-1], settings)
-    for image, reason in failures.items():
-        print(f"{image}: {reason}", file=sys.stderr)
-    done, skipped = len(todo) - len(failures), len(jobs) - len(todo)
-    print(
-        f"{done} done, {skipped} skipped (exist; --overwrite replaces them), "
-        f"{len(failures)} failed; outputs in {arguments.output}"
-    )
-    return 1 if failures else 0
+        outcome = inpaint_files(ready, lambda *x: inpainter.completed_levels(*x)[-1], settings)
+    outcome.skipped += len(jobs) - len(todo)
+    outcome.failures = {job: job.problem for job in todo if job.problem} | outcome.failures
+    for job, reason in outcome.failures.items():
+        print(f"{job.image}: {reason}", file=sys.stderr)
+    print(f"{outcome}; outputs in {arguments.output}")
+    return 1 if outcome.failures else 0
 
 
 def _export(arguments: argparse.Namespace) -> int:

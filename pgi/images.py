@@ -12,7 +12,7 @@ import tensorflow as tf
 from pgi.arrays import AnyArray, BoolArray, UInt8Array
 from pgi.layers.resize import halve_max, halve_mean
 from pgi.opencv import cv2
-from pgi.rules import check
+from pgi.rules import check, check_mask_scale
 
 
 def to_float(image: tf.Tensor) -> tf.Tensor:
@@ -63,8 +63,7 @@ def as_hole(mask: AnyArray, size: tuple[int, ...]) -> BoolArray:
     fits = mask.shape in sizes or (mask.shape[-1:] == (1,) and mask.shape[:-1] in sizes)
     check("mask", f"of the image's size {size}", fits, mask.shape)
     if mask.dtype == np.uint8:
-        scale = "of 0 to 255, where above 127 is hole (or bool)"
-        check("mask", scale, mask.max() != 1, "a maximum of 1")
+        check_mask_scale(mask.max())
         mask = mask > 127
     return mask if mask.shape in sizes else mask[..., 0]
 

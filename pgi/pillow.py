@@ -1,4 +1,4 @@
-"""Pillow for files from anywhere: directories of EXIF and TIFF in bounded memory, no warnings.
+"""Pillow for files from anywhere: bounded sizes, directories in bounded memory, no warnings.
 
 A directory's entries name places in the file, and Pillow copies what each names. Entries that all
 name the whole file would make many gigabytes of a small one.
@@ -45,4 +45,28 @@ class _Directory(TiffImagePlugin.ImageFileDirectory_v2):
 
 TiffImagePlugin.ImageFileDirectory_v2 = _Directory  # type: ignore[misc]
 
-__all__ = ["Image"]
+# In pixels; what a JPEG can have. Pillow fills up to 255 rows at once of a compressed BMP.
+MAX_SIDE = 65_535
+_TILE_SIZE = (322, 323)  # TIFF's tags of a tile's width and length.
+
+
+def size_problem(image: Image.Image, max_megapixels: float) -> str:
+    """Why an image whose pixels are not loaded yet is too large to load; empty if it is not."""
+    sizes = {"": image.size}
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        # A tile may be larger than its image, and is decoded as a whole.
+        width, length = (image.tag_v2.get(tag, 0) for tag in _TILE_SIZE)
+        if not (isinstance(width, int) and isinstance(length, int)):  # A text could be multiplied.
+            return "must have tiles whose sides are whole numbers"
+        sizes["a tile of "] = (width, length)
+    for part, (width, height) in sizes.items():
+        megapixels, shown = width * height / 1e6, f"{width} x {height}"
+        if megapixels > max_megapixels:
+            rule = f"at most {max_megapixels:g} megapixels"
+            return f"must have {part}{rule}, got {megapixels:g} ({shown})"
+        if max(width, height) > MAX_SIDE:
+            return f"must have sides of at most {MAX_SIDE} px, got {shown}"
+    return ""
+
+
+__all__ = ["MAX_SIDE", "Image", "size_problem"]

@@ -77,6 +77,13 @@ def check_fusion(fusion: str, drop_coarse: bool) -> None:
         check("fusion", '"image" under drop_coarse', fusion == "image", fusion)
 
 
+def check_mask_scale(largest: int) -> None:
+    """Raises a RuleError if a mask's largest value is 1, which is hole only in bool."""
+    scale = "of 0 to 255, where above 127 is hole (or bool)"
+    if largest == 1:
+        raise RuleError(f"mask must be {scale}, got a maximum of 1")
+
+
 def check_known(hole: BoolArray, name: str = "mask") -> None:
     """Raises a RuleError if a mask is all hole, which leaves nothing to fill it from."""
     rule = "less than all hole: it is filled from the known pixels"

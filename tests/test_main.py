@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 import pgi
 from pgi import inference
@@ -108,8 +109,9 @@ def test_failures_are_listed_at_the_end_and_the_rest_is_done(model, capsys):
     assert main(COMMAND) == 1
     shown = capsys.readouterr()
     assert shown.err.splitlines()[-3:] == [
-        "images/d.png: no mask masks/d with one of .png, .jpg, .jpeg, .webp",
-        "images/a.png: no PNG, JPEG or WebP, or its header is damaged",
+        "images/d.png: no mask masks/d with one of .png, .jpg, .jpeg, .jpe, .jfif, .webp, .tif, "
+        ".tiff, .bmp, .dib, .gif",
+        "images/a.png: no PNG, JPEG, WebP, TIFF or BMP, or its header is damaged",
         "images/c.png: RuntimeError: out of memory",
     ]
     assert (
@@ -131,7 +133,37 @@ def test_an_interrupted_run_is_continued_by_the_same_command(model, capsys):
     )
 
 
-@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_masks_beside_their_images(model, capsys):
+    for name in ("a_mask001", "a_mask002", "b_mask", "c_hole"):
+        write(f"images/{name}.png", encoded(Image.fromarray(HOLE)))
+    together = ["inpaint", "--model", "run", "--images", "images", "--masks", "images"]
+    assert main([*together, "--output", "out"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out.startswith("3 done, 0 skipped (exist; --overwrite replaces them), 2 failed")
+    assert "images/c.png: no mask images/c_mask*" in shown.err
+    assert sorted(os.listdir("out")) == ["a_mask001.png", "a_mask002.png", "b.png"]
+    hole = ["--mask-suffix=_hole", "--images", "images/c.png", "--grow-mask", "2"]
+    assert main([*together, *hole, "--output", "c.png"]) == 0
+    pixels = np.asarray(decoded(Path("c.png").read_bytes()))
+    grown = ndimage.distance_transform_edt(~HOLE) <= 2
+    np.testing.assert_array_equal(pixels, np.where(grown[..., None], FILL, NOISE))
+
+
+def test_other_pictures_are_failures_and_masks_without_a_hole_are_counted(model, capsys):
+    write("images/film.gif", b"GIF89a")
+    write("images/Thumbs.db", b"\xd0\xcf\x11\xe0")
+    write("masks/a.png", encoded(Image.new("L", (34, 24))))
+    assert main(COMMAND) == 1
+    shown = capsys.readouterr()
+    assert shown.out == (
+        "2 done, 1 unchanged (their masks have no hole), 0 skipped (exist; --overwrite replaces "
+        "them), 1 failed; outputs in out\n"
+    )
+    last = "images/film.gif: GIF is read as a mask only: convert it to PNG"
+    assert shown.err.splitlines()[-1] == last and "Thumbs" not in shown.err
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp", "tiff", "bmp"])
 def test_a_format_holds_for_all_outputs(model, format):
     assert main([*COMMAND, "--format", format]) == 0
     outputs = sorted(Path("out").iterdir())
@@ -187,7 +219,9 @@ def test_a_model_that_cannot_be_loaded_is_one_line(model, monkeypatch, capsys, e
         ("--max-megapixels nan", "--max-megapixels: must be a positive number, got nan"),
         ("--max-megapixels many", "--max-megapixels: must be a positive number, got many"),
         ("--mask-polarity grey", "invalid choice: 'grey'"),
-        ("--format tiff", "invalid choice: 'tiff'"),
+        ("--format gif", "invalid choice: 'gif'"),
+        ("--grow-mask -1", "--grow-mask: must be a whole number from 0 up, got -1"),
+        ("--masks masks/a.png --mask-suffix _m", "masks must be a folder under a mask suffix"),
         ("--speed 9", "unrecognized arguments: --speed 9"),
     ],
 )

@@ -10,8 +10,10 @@ from typing import Any
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from pgi.errors import PictureError
+from pgi.files.exif import tiff_tags
 
-FORMATS = ("PNG", "JPEG", "WEBP")
+# Of a TIFF, for all modes.
+_LOSSLESS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma")
 # Texts and colour spaces. Pillow writes some other chunks itself; the rest may not be true of the
 # filled picture.
 _KEPT_CHUNKS = (b"cHRM", b"cICP", b"gAMA", b"sRGB", b"tEXt", b"zTXt", b"iTXt")
@@ -20,8 +22,9 @@ _KEPT_CHUNKS = (b"cHRM", b"cICP", b"gAMA", b"sRGB", b"tEXt", b"zTXt", b"iTXt")
 def save_options(image: Image.Image, content: bytes, exif: bytes) -> dict[str, dict[str, Any]]:
     """Options of `Image.save` that keep a picture's metadata, for each of `FORMATS`.
 
-    PNG and WebP are written without loss; JPEG with the quantisation tables and the subsampling of
-    a source that was JPEG, else at quality 95, 4:4:4.
+    All but JPEG are written without loss, TIFF compressed like its source or with deflate; JPEG
+    with the quantisation tables and the subsampling of a source that was JPEG, else at quality 95,
+    4:4:4. Pillow writes no ICC profile and no texts into a BMP.
 
     Args:
         image: loaded, as Pillow opened it.
@@ -34,13 +37,15 @@ def save_options(image: Image.Image, content: bytes, exif: bytes) -> dict[str, d
         resolution["dpi"] = dpi
     png = PngImagePlugin.PngInfo()
     if image.format == "PNG":
-        for name, data in _png_chunks(content):
+        for name, data in png_chunks(content):
             # ImageMagick's texts of raw profiles can contain EXIF with a thumbnail.
             if name in _KEPT_CHUNKS and not data.startswith(b"Raw profile type "):
                 png.add(name, data)
     return {
         "PNG": {**kept, **resolution, "pnginfo": png},
         "JPEG": {**kept, **resolution, **_jpeg_options(image)},
+        "TIFF": {"icc_profile": kept["icc_profile"], **_tiff_options(image, exif, resolution)},
+        "BMP": resolution,
         "WEBP": {**kept, "xmp": _bytes_of(image, "xmp"), "lossless": True, "exact": True},
     }
 
@@ -57,7 +62,7 @@ def encode(image: Image.Image, format: str, options: dict[str, Any]) -> bytes:
         PictureError: the format cannot hold the picture.
     """
     converted, file = _in_mode_of(format, image), io.BytesIO()
-    profile = options["icc_profile"]
+    profile = options.get("icc_profile", b"")
     if converted.mode in ("RGB", "RGBA") and profile[16:20] == b"GRAY":
         options = {**options, "icc_profile": b""}
     try:
@@ -68,15 +73,27 @@ def encode(image: Image.Image, format: str, options: dict[str, Any]) -> bytes:
 
 
 def _in_mode_of(format: str, image: Image.Image) -> Image.Image:
-    if format == "JPEG":
+    if image.mode == "CMYK" and format not in ("JPEG", "TIFF"):
+        raise PictureError(f"{format} has no CMYK: write JPEG or TIFF")
+    if format in ("JPEG", "BMP"):  # A BMP's alpha is not read by most, Pillow included.
         if image.has_transparency_data and image.getchannel("A").getextrema() != (255, 255):
-            raise PictureError("JPEG has no transparency: write PNG or WebP")
+            raise PictureError(f"{format} has no transparency: write PNG, WebP or TIFF")
         return image.convert(image.mode.removesuffix("A"))
-    if image.mode == "CMYK":
-        raise PictureError(f"{format} has no CMYK: write JPEG")
     if format == "WEBP":
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
     return image
+
+
+def _tiff_options(image: Image.Image, exif: bytes, resolution: dict[str, Any]) -> dict[str, Any]:
+    tags, directories = tiff_tags(exif, _bytes_of(image, "xmp"))
+    compression = image.info.get("compression")
+    if directories:
+        compression = "raw"
+    elif compression not in _LOSSLESS:
+        compression = "tiff_adobe_deflate"
+    # A TIFF's own tags have its resolution, perhaps per centimetre.
+    resolution = {} if image.format == "TIFF" else resolution
+    return {**resolution, "compression": compression, "exif": tags}
 
 
 def _jpeg_options(image: Image.Image) -> dict[str, Any]:
@@ -98,7 +115,8 @@ def _bytes_of(image: Image.Image, name: str) -> bytes:
     return value if isinstance(value, bytes) else b""  # A PNG text may have the same name.
 
 
-def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Names and contents of a PNG file's chunks."""
     start = 8
     while start + 8 <= len(content):
         length, name = struct.unpack_from(">I4s", content, start)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import struct
+from numbers import Real
 
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 PREFIX = b"Exif\0\0"
-_ORIENTATION = 0x0112
+ORIENTATION = 0x0112
 # Tags of the offset and the length of the thumbnail's JPEG.
 _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
+
+# Of a TIFF: what describes the picture and not how it is stored. Photoshop's own tags are left out,
+# since they can hold layers and a thumbnail.
+TEXTS = (269, 270, 271, 272, 285, 305, 306, 315, 316, 33432)
+RESOLUTION = (282, 283, 296)
+_DESCRIPTIONS = (*TEXTS, *RESOLUTION)
+XMP = 700
+_DIRECTORIES = (0x8769, 0x8825)  # Of a camera's values and of GPS.
 
 _Turn = Image.Transpose
 _TO_UPRIGHT = {
@@ -46,19 +55,58 @@ def read_exif(image: Image.Image) -> tuple[bytes, int]:
     Returns:
         EXIF with the prefix that JPEG requires, or empty; and the orientation, 1 if absent.
     """
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        # Pillow has turned it upright.
+        described = image.getexif()
+        for tag in set(described) - {*_DESCRIPTIONS, *_DIRECTORIES}:
+            del described[tag]
+        _keep_latin_1(described)
+        return (PREFIX + described.tobytes().removeprefix(PREFIX) if described else b""), 1
     raw = image.info.get("exif", b"")
     raw = PREFIX + raw.removeprefix(PREFIX) if isinstance(raw, bytes) and raw else b""
     try:
         found, own = image.getexif(), Image.Exif()
         own.load(raw)
-        orientation = found.get(_ORIENTATION, 1)
+        orientation = found.get(ORIENTATION, 1)
         if orientation not in range(1, 9):
             orientation = 1
-        elif orientation != own.get(_ORIENTATION, 1):
+        elif orientation != own.get(ORIENTATION, 1):
             raw = PREFIX + found.tobytes().removeprefix(PREFIX)
     except Exception:  # Pillow's parser raises errors of many types on damaged EXIF.
         orientation = 1
     return _without_thumbnail(raw), int(orientation)
+
+
+def tiff_tags(exif: bytes, xmp: bytes) -> tuple[Image.Exif, bool]:
+    """What of EXIF describes a picture, as tags for Pillow to write into a TIFF.
+
+    Returns:
+        The tags, and whether they have directories, which Pillow cannot write into a compressed
+        TIFF.
+    """
+    tags = Image.Exif()
+    try:
+        tags.load(exif)
+        texts = {tag: tags[tag] for tag in TEXTS if isinstance(tags.get(tag), str)}
+        numbers = {
+            tag: tags[tag] for tag in (*RESOLUTION, ORIENTATION) if isinstance(tags.get(tag), Real)
+        }
+        directories = any(tags.get_ifd(tag) for tag in _DIRECTORIES)
+    except Exception:  # As in `read_exif`.
+        return Image.Exif(), False
+    for tag in set(tags) - {*texts, *numbers, *_DIRECTORIES}:
+        del tags[tag]
+    _keep_latin_1(tags)
+    if xmp:
+        tags[XMP] = xmp
+    return tags, directories
+
+
+def _keep_latin_1(tags: Image.Exif) -> None:
+    """Turns texts into bytes: Pillow reads Latin-1, and writes ASCII with question marks."""
+    for tag in TEXTS:
+        if isinstance(text := tags.get(tag), str):
+            tags[tag] = text.encode("latin-1", "replace")
 
 
 def _without_thumbnail(exif: bytes) -> bytes:

@@ -6,18 +6,25 @@ stopped run continues with the outputs that are missing.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from pgi.arrays import BoolArray, UInt8Array
-from pgi.atomic import write_atomically
+from pgi.atomic import remove_leftovers, write_atomically
 from pgi.errors import PictureError, UserError
+from pgi.files.claims import claimed
+from pgi.files.deep_pictures import DeepPicture, read_file
 from pgi.files.jobs import Job
-from pgi.files.pictures import Picture, read_mask, read_picture, resize_mask
+from pgi.files.kinds import FORMAT_OF
+from pgi.files.masks import Mask, grow, read_mask, resize_mask
+from pgi.files.opening import no_memory
+from pgi.files.pictures import Picture
 from pgi.rules import mask_warning
 
 # From an image `[H, W, 3]` and its hole `[H, W]`, True = hole, to the filled image `[H, W, 3]`.
@@ -34,85 +41,173 @@ class Settings:
         polarity: which side of mid-grey of a mask is the hole, "white" or "black".
         resize_masks: whether a mask of another size than its image is resized instead of rejected.
         max_megapixels: larger images and masks are rejected.
+        grow_mask: distance in pixels by which holes grow.
+        overwrite: whether outputs that exist are made again.
     """
 
     polarity: str = "white"
     resize_masks: bool = False
     max_megapixels: float = 64.0
+    grow_mask: int = 0
+    overwrite: bool = False
 
 
-def inpaint_files(jobs: Sequence[Job], inpainter: Fill, settings: Settings) -> dict[Path, str]:
-    """Fills all images, with a progress bar and warnings on stderr.
+@dataclass
+class Outcome:
+    """What became of the jobs.
+
+    Args:
+        done: number of filled images.
+        unchanged: number of images whose mask has no hole; they are copied.
+        skipped: number of those whose output another process made or is making.
+        failures: the reason of each failure.
+        left: number of those that were not tried, since the disk is full.
+    """
+
+    done: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    failures: dict[Job, str] = field(default_factory=dict)
+    left: int = 0
+
+    def __str__(self) -> str:
+        parts = [f"{self.done} done"]
+        if self.unchanged:
+            parts.append(f"{self.unchanged} unchanged (their masks have no hole)")
+        parts.append(f"{self.skipped} skipped (exist; --overwrite replaces them)")
+        parts.append(f"{len(self.failures)} failed")
+        if self.left:
+            parts.append(f"{self.left} not done (the disk is full)")
+        return ", ".join(parts)
+
+
+def inpaint_files(jobs: Sequence[Job], inpainter: Fill, settings: Settings) -> Outcome:
+    """Fills all images, with a progress bar and warnings on stderr; a full disk ends it.
+
+    Several processes may fill the same images at once: each takes those whose output does not exist
+    and that no other is filling.
 
     Args:
         jobs: those without a problem.
         inpainter: fills the hole of one upright picture.
         settings: for all jobs.
-
-    Returns:
-        The reason of each failure, by image.
     """
-    failures = {}
+    outcome, readings = Outcome(), set()
+    for folder in {job.output.parent for job in jobs}:
+        remove_leftovers(folder)
     # A log file gets one line a minute.
     interval = 0.1 if sys.stderr.isatty() else 60
-    for job in tqdm(jobs, unit="file", mininterval=interval, maxinterval=max(interval, 10)):
+    bar = tqdm(jobs, unit="file", mininterval=interval, maxinterval=max(interval, 10))
+    for number, job in enumerate(bar, 1):
         try:
-            if warning := inpaint_file(job, inpainter, settings):
-                tqdm.write(f"warning: {job.image}: {warning}", file=sys.stderr)
-        # Of any type, since the network fails too, for example on a picture too large for memory.
+            with contextlib.nullcontext(True) if settings.overwrite else claimed(job.output) as own:
+                if not own:
+                    outcome.skipped += 1
+                    continue
+                filled = inpaint_file(job, inpainter, settings)
+        except _FullDiskError as error:
+            outcome.failures[job] = str(error)
+            outcome.left = len(jobs) - number
+            break
+        # Of any type, since the network fails too.
         except Exception as error:
-            failures[job.image] = _reason(error)
-    return failures
+            outcome.failures[job] = _reason(error)
+            continue
+        outcome.done += not filled.unchanged
+        outcome.unchanged += filled.unchanged
+        for warning in filled.warnings:
+            tqdm.write(f"warning: {job.image}: {warning}", file=sys.stderr)
+        if filled.reading and filled.reading not in readings:
+            readings.add(filled.reading)
+            tqdm.write(f"mask {job.mask}, and others like it: {filled.reading}", file=sys.stderr)
+    return outcome
 
 
-def inpaint_file(job: Job, inpainter: Fill, settings: Settings) -> str | None:
+@dataclass(frozen=True)
+class FilledFile:
+    """What there is to say about a filled image.
+
+    Args:
+        warnings: about its mask and its format.
+        reading: of its mask, see `pgi.files.masks.Mask`.
+        unchanged: whether its mask has no hole.
+    """
+
+    warnings: Sequence[str]
+    reading: str
+    unchanged: bool
+
+
+def inpaint_file(job: Job, inpainter: Fill, settings: Settings) -> FilledFile:
     """Fills one image.
-
-    Returns:
-        A warning about the mask, if there is one.
 
     Raises:
         PictureError: the image or its mask cannot be used, or the output cannot be written.
+        RuleError: the mask's values are 0 and 1.
         Exception: the inpainter failed.
     """
     content = _read(job.image)
-    picture = read_picture(content, settings.max_megapixels)
+    picture = read_file(content, settings.max_megapixels)
+    with _memory_named(*picture.shape):
+        return _fill(job, content, picture, inpainter, settings)
+
+
+def _fill(
+    job: Job, content: bytes, picture: Picture | DeepPicture, inpainter: Fill, settings: Settings
+) -> FilledFile:
     mask = _read_hole(job, picture, settings)
-    if mask.all():
+    hole, warnings = grow(mask.hole, settings.grow_mask), []
+    if hole.all():
         raise PictureError(
             "must have known pixels outside the hole, got a mask that covers it all"
             + _polarity_hint(job)
         )
-    if mask.any():
-        filled = inpainter(picture.rgb, mask)
-        picture = picture.with_hole(filled, mask, opaque=job.mask is None)
-    if mask.any() or job.format not in (None, picture.format):
+    if hole.any():
+        filled = inpainter(picture.rgb, hole)
+        picture = picture.with_hole(filled, hole, opaque=job.mask is None)
+    else:
+        warnings.append(f"unchanged: {_no_hole(job, settings)}")
+    if hole.any() or job.format not in (None, picture.format):
         content = picture.encode(job.format)
     _write(job.output, content)
-    warning = mask_warning(mask)
-    return warning + _polarity_hint(job) if warning else None
+    if warning := mask_warning(hole):
+        warnings.append(warning + _polarity_hint(job))
+    named = FORMAT_OF.get(job.image.suffix.lower())
+    if job.format == named == "JPEG" != picture.format:
+        warnings.append(
+            f"a {picture.format} in a file named {job.image.suffix}: written as JPEG, in which "
+            "known pixels are not exact"
+        )
+    return FilledFile(warnings, mask.reading, not hole.any())
 
 
-def _read_hole(job: Job, picture: Picture, settings: Settings) -> BoolArray:
-    """The hole, `[H, W]`, True = hole."""
+def _read_hole(job: Job, picture: Picture | DeepPicture, settings: Settings) -> Mask:
+    """The hole, in the image's size."""
     if job.mask is None:
         alpha = picture.alpha
         if alpha is None:
             raise PictureError("must have alpha to use as its mask, got none")
-        return alpha <= 127
+        return Mask(alpha <= 127)
     try:
         mask = read_mask(_read(job.mask), settings.max_megapixels, settings.polarity)
-    except PictureError as error:
+    except UserError as error:
         raise PictureError(f"mask {job.mask}: {error}") from error
-    if mask.shape != picture.shape:
+    if mask.hole.shape != picture.shape:
         height, width = picture.shape
         if not settings.resize_masks:
             raise PictureError(
                 f"mask {job.mask} must have the image's {width} x {height} pixels, got "
-                f"{mask.shape[1]} x {mask.shape[0]} (see --resize-masks)"
+                f"{mask.hole.shape[1]} x {mask.hole.shape[0]} (see --resize-masks)"
             )
-        mask = resize_mask(mask, height, width)
+        mask = replace(mask, hole=resize_mask(mask.hole, height, width))
     return mask
+
+
+def _no_hole(job: Job, settings: Settings) -> str:
+    if job.mask is None:
+        return "its alpha has no hole (no pixel of at most 127)"
+    side = "above" if settings.polarity == "white" else "of at most"
+    return f"its mask {job.mask} has no hole (no pixel {side} 127)"
 
 
 def _polarity_hint(job: Job) -> str:
@@ -126,12 +221,31 @@ def _read(path: Path) -> bytes:
         raise PictureError(f"cannot be read: {error.strerror}") from error
 
 
+class _FullDiskError(PictureError):
+    """No further picture can be written either."""
+
+
 def _write(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     except OSError as error:
-        raise PictureError(f"{path} cannot be written: {error.strerror}") from error
+        kind = _FullDiskError if error.errno in (errno.ENOSPC, errno.EDQUOT) else PictureError
+        raise kind(f"{path} cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _memory_named(height: int, width: int) -> Iterator[None]:
+    """Turns errors of memory, TensorFlow's and OpenCV's too, into one that names the size."""
+    try:
+        yield
+    except Exception as error:
+        names = {kind.__name__ for kind in type(error).__mro__}
+        if not names & {"MemoryError", "ResourceExhaustedError"} and (
+            "insufficient memory" not in str(error).lower()
+        ):
+            raise
+        raise no_memory(width, height) from error
 
 
 def _reason(error: Exception) -> str:

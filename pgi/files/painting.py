@@ -9,7 +9,8 @@ import numpy as np
 
 from pgi.arrays import BoolArray, UInt8Array
 from pgi.errors import PictureError
-from pgi.files.pictures import read_picture, resize_mask
+from pgi.files.masks import resize_mask
+from pgi.files.pictures import read_picture
 from pgi.inference import Inpainter
 from pgi.rules import mask_warning
 

@@ -8,32 +8,24 @@ written back intact are rejected.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from PIL import UnidentifiedImageError
+from PIL import TiffImagePlugin
 
-from pgi.arrays import AnyArray, BoolArray, UInt8Array
+from pgi.arrays import BoolArray, UInt8Array
 from pgi.errors import PictureError
-from pgi.files.encoding import FORMATS, encode, save_options
+from pgi.files.encoding import encode, save_options
 from pgi.files.exif import read_exif, to_stored, to_upright
+from pgi.files.kinds import FORMATS, WEB_FORMATS
+from pgi.files.opening import opened
 from pgi.pillow import Image
 
-POLARITIES = ("white", "black")
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
-# Offset of the bits per channel in a PNG; Pillow reads 16-bit colour as 8-bit without telling.
-_PNG_BIT_DEPTH = 24
-# Most scans of a JPEG. Decoding takes as long for each as for a whole photograph, and progressive
-# JPEGs of cameras and programs have about ten.
-_SCANS = 100
-# Markers outside the coded pixels; what has no length is left out, but for the end of the picture.
-_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
-_START_OF_SCAN, _END = b"\xda", b"\xd9"
+_PNG_BIT_DEPTH = 24  # Offset of the bits per channel.
+_TIFF_BIT_DEPTHS, _TIFF_CHANNELS = 258, 277  # Tags.
 
 
 @dataclass(frozen=True)
@@ -96,54 +88,52 @@ class Picture:
         return encode(to_stored(self.image, self.orientation), format, self.options[format])
 
 
-def read_picture(content: bytes, max_megapixels: float) -> Picture:
-    """Reads a PNG, JPEG or WebP file of 8 bits per channel.
+def read_picture(
+    content: bytes, max_megapixels: float, formats: Sequence[str] = WEB_FORMATS
+) -> Picture:
+    """Reads a picture file of 8 bits per channel.
 
     Args:
         content: of the file.
         max_megapixels: larger pictures are rejected before their pixels are read.
+        formats: which are accepted, of `FORMATS`.
 
     Raises:
-        PictureError: the content is no such file, damaged, too large, animated or of 16 bits.
+        PictureError: the content is no such file, damaged, too large, of several frames or pages,
+            or of other channels than 8-bit grey, RGB, alpha and CMYK.
     """
-    with _damage_as_picture_error():
-        image = _open(content, max_megapixels)
-        bits = content[_PNG_BIT_DEPTH] if image.format == "PNG" else 8
+    with opened(content, max_megapixels, formats) as image:
+        bits = bits_per_channel(image, content)
         if bits > 8 or image.mode not in _MODES:
             raise PictureError(f"must have 8 bits per channel, got {bits} (mode {image.mode})")
+        # Pillow leaves out channels that it does not know.
+        if channels(image) != len(image.getbands()):
+            raise PictureError(
+                f"must have no channels beside colour and alpha, got {channels(image)} channels"
+            )
         image.load()
         exif, orientation = read_exif(image)
-        # A JPEG of several pictures (MPO), as some cameras write it, begins with the photograph.
-        format = image.format if image.format in FORMATS else "JPEG"
+        format = image.format if image.format in FORMATS else "JPEG"  # It is MPO.
         options = save_options(image, content, exif)
         return Picture(
             to_upright(_fillable(image, bits), orientation), format, orientation, options
         )
 
 
-def read_mask(content: bytes, max_megapixels: float, polarity: str = "white") -> BoolArray:
-    """Reads a mask file, which may be any still picture; its brightness counts.
+def bits_per_channel(image: Image.Image, content: bytes) -> int:
+    """Bits of a stored sample; Pillow reads 16-bit colour as 8-bit without telling."""
+    if image.format == "PNG":
+        return content[_PNG_BIT_DEPTH]
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return int(max(image.tag_v2.get(_TIFF_BIT_DEPTHS, (1,))))
+    return 8
 
-    Args:
-        content: of a PNG, JPEG or WebP file; 16-bit values count by their high byte.
-        max_megapixels: larger masks are rejected before their pixels are read.
-        polarity: which side of mid-grey is the hole, "white" (> 127) or "black" (<= 127).
 
-    Returns:
-        `[H, W]`, upright, True = hole.
-
-    Raises:
-        PictureError: the content is no such file, damaged, too large or animated.
-    """
-    with _damage_as_picture_error():
-        image = _open(content, max_megapixels)
-        image.load()
-        _, orientation = read_exif(image)
-        wide = image.mode.startswith("I")
-        image = to_upright(image, orientation)
-        grey: AnyArray = np.asarray(image) // 256 if wide else np.asarray(image.convert("L"))
-        bright: BoolArray = grey > 127
-        return bright if polarity == "white" else ~bright
+def channels(image: Image.Image) -> int:
+    """Stored samples of a pixel, in a TIFF also those that Pillow leaves out."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return int(image.tag_v2.get(_TIFF_CHANNELS, 1))
+    return len(image.getbands())
 
 
 def read_layer(content: bytes, max_megapixels: float) -> UInt8Array:
@@ -159,58 +149,8 @@ def read_layer(content: bytes, max_megapixels: float) -> UInt8Array:
     Raises:
         PictureError: the content is no such file, damaged, too large or animated.
     """
-    with _damage_as_picture_error():
-        return np.asarray(_open(content, max_megapixels).convert("RGBA"))
-
-
-def resize_mask(mask: BoolArray, height: int, width: int) -> BoolArray:
-    """Nearest-neighbour resize of a `[H, W]` mask to `[height, width]`."""
-    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
-
-
-@contextlib.contextmanager
-def _damage_as_picture_error() -> Iterator[None]:
-    try:
-        yield
-    except PictureError:
-        raise
-    except UnidentifiedImageError as error:
-        raise PictureError("no PNG, JPEG or WebP, or its header is damaged") from error
-    except Exception as error:  # Pillow's decoders raise errors of many types on damaged files.
-        raise PictureError(f"damaged: {str(error) or type(error).__name__}") from error
-
-
-def _open(content: bytes, max_megapixels: float) -> Image.Image:
-    """A still picture whose pixels are not loaded yet."""
-    try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
-    except Image.DecompressionBombError as error:  # Above twice Pillow's own limit.
-        least = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        raise PictureError(
-            f"must have at most {max_megapixels:g} megapixels, got more than {least:g}"
-        ) from error
-    megapixels = image.width * image.height / 1e6
-    if megapixels > max_megapixels:
-        size = f"{megapixels:g} ({image.width} x {image.height})"
-        raise PictureError(f"must have at most {max_megapixels:g} megapixels, got {size}")
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise PictureError("must be a still picture, got an animated one")
-    if image.format in ("JPEG", "MPO") and _has_many_scans(content):
-        raise PictureError(f"must have at most {_SCANS} scans, got more")
-    if not image.tile and image.format != "WEBP":
-        raise PictureError("damaged: a header without pixels")
-    return image
-
-
-def _has_many_scans(jpeg: bytes) -> bool:
-    scans, place = 0, 0
-    while scans <= _SCANS:
-        marker = _MARKER.search(jpeg, place)
-        if marker is None or marker[1] == _END:
-            return False
-        scans += marker[1] == _START_OF_SCAN
-        place = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
-    return True
+    with opened(content, max_megapixels, WEB_FORMATS) as image:
+        return np.asarray(image.convert("RGBA"))
 
 
 def _fillable(image: Image.Image, bits: int) -> Image.Image:

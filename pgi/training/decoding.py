@@ -12,18 +12,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ImageOps, UnidentifiedImageError
 
 from pgi.arrays import UInt8Array
-from pgi.pillow import Image
+from pgi.pillow import Image, size_problem
 
 # To Pillow a JPEG of several pictures (MPO) is a JPEG, and PBM and PGM are PPM. Of files with
 # several pictures the first is read.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
 MAX_MEGAPIXELS = 64.0
-# In pixels; what a JPEG can have. Pillow fills up to 255 rows at once of a compressed BMP.
-MAX_SIDE = 65_535
-_TILE_SIZE = (322, 323)  # TIFF's tags of a tile's width and length.
 
 
 def read_image(file: str | Path | BinaryIO) -> UInt8Array:
@@ -58,7 +55,8 @@ def _opened(file: str | Path | BinaryIO) -> Iterator[Image.Image]:
     """An image whose pixels are not loaded yet; all errors inside become OSError."""
     try:
         with Image.open(file, formats=FORMATS) as image:
-            _check_size(image)
+            if problem := size_problem(image, MAX_MEGAPIXELS):
+                raise OSError(problem)
             yield image
     except UnidentifiedImageError as error:
         raise OSError(f"no {', '.join(FORMATS)} image, or its header is damaged") from error
@@ -68,23 +66,6 @@ def _opened(file: str | Path | BinaryIO) -> Iterator[Image.Image]:
         raise OSError(f"must have at most {MAX_MEGAPIXELS:g} megapixels: {error}") from error
     except Exception as error:  # Pillow's decoders raise errors of many types on damaged files.
         raise OSError(str(error)) from error
-
-
-def _check_size(image: Image.Image) -> None:
-    sizes = {"": image.size}
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        # A tile may be larger than its image, and is decoded as a whole.
-        tile = tuple(image.tag_v2.get(tag, 0) for tag in _TILE_SIZE)
-        if not all(isinstance(side, int) for side in tile):  # A text could be multiplied.
-            raise OSError("must have tiles whose sides are whole numbers")
-        sizes["a tile of "] = tile
-    for part, (width, height) in sizes.items():
-        megapixels, shown = width * height / 1e6, f"{width} x {height}"
-        if megapixels > MAX_MEGAPIXELS:
-            rule = f"at most {MAX_MEGAPIXELS:g} megapixels"
-            raise OSError(f"must have {part}{rule}, got {megapixels:g} ({shown})")
-        if max(width, height) > MAX_SIDE:
-            raise OSError(f"must have sides of at most {MAX_SIDE} px, got {shown}")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

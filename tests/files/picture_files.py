@@ -11,6 +11,7 @@ import zlib
 from typing import Any
 
 import numpy as np
+import tifffile
 from PIL import Image
 
 from pgi.files.pictures import Picture, read_picture
@@ -61,6 +62,13 @@ def png(samples: np.ndarray, bits: int, colour_type: int, *chunks: bytes) -> byt
     data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
     parts = [chunk(b"IHDR", header), *chunks, chunk(b"IDAT", data), chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def tiff(samples: np.ndarray, photometric: str = "rgb", **options: Any) -> bytes:
+    """For what Pillow does not write."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, samples, photometric=photometric, metadata=None, **options)
+    return file.getvalue()
 
 
 def rgba(alpha: np.ndarray = ALPHA) -> Image.Image:

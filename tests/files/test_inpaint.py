@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
-from pgi.errors import PictureError, RuleError
+from pgi.errors import PictureError
 from pgi.files.inpaint import Settings, inpaint_file, inpaint_files
-from pgi.files.jobs import Job
-from pgi.rules import mask_warning
+from pgi.files.jobs import Job, plan
 from tests.files.picture_files import (
     ALPHA,
     FILL,
@@ -149,106 +148,36 @@ def test_too_large_images_and_masks_are_refused(job):
         run(job, max_megapixels=0.9)
 
 
-# Many files
+SMOOTH = np.add.outer(np.arange(HEIGHT), np.arange(WIDTH)).astype(np.uint8)[..., None].repeat(3, 2)
 
 
-def many(tmp_path: Path, count: int) -> list[Job]:
-    (tmp_path / "mask.png").write_bytes(MASK)
-    jobs = [
-        Job(tmp_path / f"{n}.png", tmp_path / "mask.png", tmp_path / "out" / f"{n}.png")
-        for n in range(count)
-    ]
-    for job in jobs:
-        job.image.write_bytes(OPAQUE["RGB"])
-    return jobs
+@pytest.mark.parametrize("own", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+@pytest.mark.parametrize("name", ["a.png", "a.jpeg", "a.webp", "a.tif", "a.bmp"])
+@pytest.mark.parametrize("empty", [False, True])
+def test_the_outputs_content_follows_its_name(tmp_path, name, own, empty):
+    options = {"lossless": True} if own == "WEBP" else {}
+    (tmp_path / name).write_bytes(encoded(Image.fromarray(SMOOTH), own, **options))
+    (tmp_path / "mask.png").write_bytes(encoded(Image.fromarray(HOLE & (not empty))))
+    (job,) = plan(tmp_path / name, tmp_path / "mask.png", tmp_path / "out")
+    filled = inpaint_file(job, lambda image, mask: np.full_like(image, 99), Settings())
+    after = decoded(job.output.read_bytes())
+    named = {"jpeg": "JPEG", "tif": "TIFF"}.get(name[2:], name[2:].upper())
+    assert after.format == named
+    before = np.asarray(decoded((tmp_path / name).read_bytes()).convert("RGB")).astype(int)
+    difference = np.abs(np.asarray(after.convert("RGB")) - before)[~HOLE].max()
+    said = [x for x in filled.warnings if "written as JPEG, in which known pixels are not" in x]
+    assert len(said) == (named == "JPEG" != own)
+    if named != "JPEG":
+        assert difference == 0
+    elif own != "JPEG" and empty:
+        assert difference <= 3  # Quality 95.
 
 
-def test_every_bad_file_is_one_line_and_the_others_are_filled(tmp_path):
-    jobs = many(tmp_path, 6)
-    jobs[0].image.write_bytes(OPAQUE["RGB"][:200])
-    jobs[1].image.unlink()
-    jobs[2] = Job(jobs[2].image, tmp_path / "no mask.png", jobs[2].output)
-    raised = iter([RuleError("hole must be small, got 9"), ValueError("of the network\nand more")])
-
-    def raising(image, mask):
-        raise next(raised)
-
-    failures = inpaint_files(jobs[:3], fill, Settings())
-    failures.update(inpaint_files(jobs[3:5], raising, Settings()))
-    failures.update(inpaint_files(jobs[5:], fill, Settings()))
-    assert list(failures) == [job.image for job in jobs[:5]]
-    reasons = list(failures.values())
-    assert reasons[0].startswith("damaged: ")
-    assert reasons[1] == "cannot be read: No such file or directory"
-    assert reasons[2] == f"mask {tmp_path}/no mask.png: cannot be read: No such file or directory"
-    assert reasons[3:] == ["hole must be small, got 9", "ValueError: of the network"]
-    assert [job.output.exists() for job in jobs] == [False] * 5 + [True]
-
-
-def test_warnings_are_lines_that_name_the_file_and_pillows_are_not_shown(tmp_path, capsys):
-    jobs = many(tmp_path, 2)
-    mostly = np.ones_like(HOLE)
-    mostly[: len(HOLE) // 5] = False
-    assert jobs[0].mask is not None
-    jobs[0].mask.write_bytes(encoded(Image.fromarray(mostly)))  # They share it.
-    palette = decoded(OPAQUE["P"])
-    jobs[1].image.write_bytes(encoded(palette, transparency=bytes(range(256))))
-    assert not inpaint_files(jobs, fill, Settings())
-    lines = [line for line in capsys.readouterr().err.splitlines() if "warn" in line.lower()]
-    warning = mask_warning(mostly)
-    assert lines == [f"warning: {job.image}: {warning} (see --mask-polarity)" for job in jobs]
-
-
-def test_a_log_file_is_not_flooded_with_progress(tmp_path, capsys):
-    assert not inpaint_files(many(tmp_path, 100), fill, Settings())
-    written = capsys.readouterr().err
-    assert "100/100" in written and "file/s" in written
-    assert len(written.replace("\r", "\n").split("\n")) < 6
-
-
-def test_a_full_disk_is_that_files_failure_and_leaves_no_part_of_it(tmp_path, monkeypatch):
-    jobs = many(tmp_path, 3)
-    really_sync = os.fsync
-
-    def sync(descriptor):
-        if ".1.png" in os.readlink(f"/proc/self/fd/{descriptor}"):
-            raise OSError(errno.ENOSPC, "No space left on device")
-        really_sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", sync)
-    failures = inpaint_files(jobs, fill, Settings())
-    reason = f"{jobs[1].output} cannot be written: No space left on device"
-    assert failures == {jobs[1].image: reason}
-    assert sorted(os.listdir(tmp_path / "out")) == ["0.png", "2.png"]
-
-
-def test_an_output_folder_that_cannot_be_made_is_a_failure(tmp_path):
-    (job,) = many(tmp_path, 1)
-    (tmp_path / "out").touch()
-    (reason,) = inpaint_files([job], fill, Settings()).values()
-    assert reason.startswith(f"{job.output} cannot be written: ")
-    (tmp_path / "out").unlink()
-    job.output.mkdir(parents=True)
-    (reason,) = inpaint_files([job], fill, Settings()).values()
-    assert reason.startswith(f"{job.output} cannot be written: ")
-    assert os.listdir(tmp_path / "out") == ["0.png"]
-
-
-def test_an_interrupted_write_leaves_nothing_and_ends_the_run(tmp_path, monkeypatch):
-    jobs = many(tmp_path, 2)
-
-    def interrupt(descriptor):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        inpaint_files(jobs, fill, Settings())
-    assert os.listdir(tmp_path / "out") == []
-
-
-def test_what_a_kill_left_behind_is_cleared_away(tmp_path):
-    (job,) = many(tmp_path, 1)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / ".0.png.part").write_bytes(b"half")
-    assert not inpaint_files([job], fill, Settings())
-    assert os.listdir(tmp_path / "out") == ["0.png"]
+def test_holes_grow(job):
+    outcome = inpaint_files([job], fill, Settings(grow_mask=3))
+    assert outcome.done == 1
+    grown = ndimage.distance_transform_edt(~HOLE) <= 3
+    pixels = np.asarray(decoded(job.output.read_bytes()))
+    np.testing.assert_array_equal(pixels, np.where(grown[..., None], FILL, NOISE))
+    with pytest.raises(PictureError, match="covers it all"):
+        inpaint_file(job, fill, Settings(grow_mask=99))

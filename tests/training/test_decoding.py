@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image, ImageFile
 
+from pgi.pillow import MAX_SIDE
 from pgi.training import decoding
-from pgi.training.decoding import FORMATS, MAX_SIDE, image_size, read_image
+from pgi.training.decoding import FORMATS, image_size, read_image
 from tests.files.picture_files import chunk, overlapping_exif
 from tests.training.test_reading import encoded, picture
 

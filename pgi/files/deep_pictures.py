@@ -1,0 +1,234 @@
+"""One PNG or TIFF file of 16 bits per channel: its hole is filled, and nothing else changes.
+
+Pillow has no colours of 16 bits, so OpenCV reads and writes the pixels. Pillow checks the file and
+reads its metadata. The network sees 8 bits; its results are stretched to 16.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pgi.arrays import BoolArray, UInt8Array
+from pgi.errors import PictureError
+from pgi.files.encoding import png_chunks, save_options
+from pgi.files.exif import ORIENTATION, RESOLUTION, TEXTS, XMP, read_exif, to_stored, to_upright
+from pgi.files.kinds import FORMATS
+from pgi.files.opening import opened
+from pgi.files.pictures import Picture, bits_per_channel, read_picture
+from pgi.pillow import Image
+
+UInt16Array = npt.NDArray[np.uint16]
+
+_SCALE = 257  # 65535 / 255
+_COLOUR_TYPES = {0: 1, 2: 3, 6: 4}  # Channels, by a PNG's colour type.
+_COLOUR_TYPE = 25  # Its offset.
+_DESCRIPTION, _SOFTWARE, _DATE = 270, 305, 306
+_SHORT, _ASCII, _BYTE = 3, 2, 1  # TIFF's types.
+_INCH = 2
+
+
+@dataclass(frozen=True)
+class DeepPicture:
+    """The content of a picture file of 16 bits per channel; otherwise like `Picture`.
+
+    Args:
+        samples: `[H, W, C]`, upright: grey, RGB or RGBA.
+        format: "PNG" or "TIFF".
+        orientation: of the stored pixels, 1 to 8, as in EXIF.
+        options: from `pgi.files.encoding.save_options`.
+    """
+
+    samples: UInt16Array
+    format: str
+    orientation: int
+    options: dict[str, dict[str, Any]]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(H, W)`, upright."""
+        return self.samples.shape[0], self.samples.shape[1]
+
+    @property
+    def rgb(self) -> UInt8Array:
+        """`[H, W, 3]`, upright, rounded to 8 bits; alpha is dropped."""
+        rgb = _to_8_bits(self.samples[..., :3])
+        return np.ascontiguousarray(np.broadcast_to(rgb, [*self.shape, 3]))
+
+    @property
+    def alpha(self) -> UInt8Array | None:
+        """`[H, W]`, upright, rounded to 8 bits; None if the file has no transparency."""
+        return _to_8_bits(self.samples[..., 3]) if self.samples.shape[2] == 4 else None
+
+    def with_hole(self, rgb: UInt8Array, hole: BoolArray, opaque: bool = False) -> DeepPicture:
+        """As `Picture.with_hole`; new colours are multiples of 257."""
+        colours, known = self.samples[..., :3], self.samples[..., :3][~hole]
+        if (known == known[:, :1]).all():
+            grey = np.asarray(Image.fromarray(rgb).convert("L"))
+            rgb = np.broadcast_to(grey[..., None], rgb.shape)
+        samples = self.samples.copy()
+        samples[hole, :3] = rgb[hole][:, : colours.shape[2]].astype(np.uint16) * _SCALE
+        if opaque:
+            samples[hole, 3:] = 65535
+        return replace(self, samples=samples)
+
+    def encode(self, format: str | None = None) -> bytes:
+        """The file's bytes, as PNG or TIFF, by default in the picture's own format.
+
+        Raises:
+            PictureError: the format has no 16 bits.
+        """
+        format = format or self.format
+        planes = [to_stored(x, self.orientation) for x in _planes(self.samples)]
+        stored = np.dstack([np.asarray(plane, np.uint16) for plane in planes])
+        if format == "PNG":
+            return _png(stored, self.options["PNG"])
+        if format == "TIFF":
+            return _tiff(stored, self.options["TIFF"])
+        raise PictureError(f"{format} has no 16 bits per channel: write PNG or TIFF")
+
+
+def read_file(content: bytes, max_megapixels: float) -> Picture | DeepPicture:
+    """Reads a picture file of 8 or 16 bits per channel.
+
+    Raises:
+        PictureError: as of `read_picture`; a file of 16 bits has alpha beside grey, a transparent
+            colour, CMYK, or another layout that is not read.
+    """
+    with opened(content, max_megapixels, FORMATS) as image:
+        if bits_per_channel(image, content) != 16:
+            return read_picture(content, max_megapixels, FORMATS)
+        channels = _channels(image, content)
+        # Pillow turns a TIFF upright when it loads it, and upright it is written.
+        turned = image.getexif().get(ORIENTATION, 1) if image.format == "TIFF" else 1
+        image.load()
+        exif, left = read_exif(image)
+        orientation = turned if turned in range(2, 9) else left
+        samples = _decoded(content, channels)
+        planes = [to_upright(x, orientation) for x in _planes(samples)]
+        upright = np.dstack([np.asarray(plane, np.uint16) for plane in planes])
+        if upright.shape[:2] != to_upright(image, left).size[::-1]:
+            raise PictureError("damaged: two sizes")
+        return DeepPicture(upright, str(image.format), left, save_options(image, content, exif))
+
+
+def _to_8_bits(samples: UInt16Array) -> UInt8Array:
+    return ((samples.astype(np.uint32) + _SCALE // 2) // _SCALE).astype(np.uint8)
+
+
+def _planes(samples: UInt16Array) -> list[Image.Image]:
+    """Each channel as an image that Pillow can turn."""
+    return [Image.fromarray(np.ascontiguousarray(x)) for x in np.moveaxis(samples, -1, 0)]
+
+
+def _channels(image: Image.Image, content: bytes) -> int:
+    if image.format == "PNG":
+        channels = _COLOUR_TYPES.get(content[_COLOUR_TYPE], 2)
+        fits = channels != 2 and b"tRNS" not in dict(png_chunks(content))
+    else:
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        channels = int(tags.get(277, 1))
+        layout = (tags.get(262), channels, tuple(tags.get(338, ())))
+        fits = layout in ((1, 1, ()), (2, 3, ()), (2, 4, ()), (2, 4, (2,)))
+        fits = fits and set(tags.get(339, (1,))) == {1} and set(tags.get(258)) == {16}
+        # Of two widths, Pillow could check one and OpenCV read the other.
+        found = [tag for tag, _ in _entries(content)]
+        fits = fits and tags.get(284, 1) == 1 and 0 < len(found) == len(set(found))
+    if not fits:
+        raise PictureError("must have 16 bits as grey, RGB or RGBA, or 8 bits per channel")
+    return channels
+
+
+def _entries(tiff: bytes) -> list[tuple[int, int]]:
+    """Tag and place of the entries of a TIFF's first directory; none of a BigTIFF's."""
+    order = "<" if tiff.startswith(b"II") else ">"
+    if tiff[:4] not in (b"II*\0", b"MM\0*"):
+        return []
+    (start,) = struct.unpack_from(f"{order}I", tiff, 4)
+    (count,) = struct.unpack_from(f"{order}H", tiff, start)
+    places = range(start + 2, start + 2 + 12 * count, 12)
+    return [(struct.unpack_from(f"{order}H", tiff, place)[0], place) for place in places]
+
+
+def _not_turned(content: bytes) -> bytes:
+    """A file whose TIFF tag of the orientation is 1, since some releases of OpenCV turn by it."""
+    if not content.startswith((b"II", b"MM")):
+        return content
+    changed = bytearray(content)
+    for tag, place in _entries(content):
+        if tag == ORIENTATION:
+            changed[place + 8 : place + 12] = b"\1\0\0\0" if content[0] == 73 else b"\0\1\0\0"
+    return bytes(changed)
+
+
+def _decoded(content: bytes, channels: int) -> UInt16Array:
+    from pgi.opencv import cv2  # `pgi --help` does not need it.
+
+    samples = cv2.imdecode(np.frombuffer(_not_turned(content), np.uint8), cv2.IMREAD_UNCHANGED)
+    if samples is None or samples.dtype != np.uint16:
+        raise PictureError("damaged: its pixels cannot be read")
+    samples = samples.reshape([*samples.shape[:2], -1])
+    if samples.shape[2] != channels:
+        raise PictureError(f"must have {channels} channels, got {samples.shape[2]}")
+    order = [2, 1, 0, 3][:channels] if channels > 1 else [0]
+    return np.asarray(samples[..., order], np.uint16)
+
+
+def _png(samples: UInt16Array, options: dict[str, Any]) -> bytes:
+    from pgi.opencv import cv2
+
+    order = [2, 1, 0, 3][: samples.shape[2]] if samples.shape[2] > 1 else [0]
+    written, pixels = cv2.imencode(".png", np.ascontiguousarray(samples[..., order]))
+    if not written:
+        raise PictureError("cannot be written as PNG")
+    # OpenCV writes no metadata; Pillow's are those of a picture of one pixel.
+    file = io.BytesIO()
+    Image.new("L" if samples.shape[2] == 1 else "RGB", (1, 1)).save(file, "PNG", **options)
+    header, *rest = png_chunks(pixels.tobytes())
+    kept = [x for x in png_chunks(file.getvalue()) if x[0] not in (b"IHDR", b"IDAT", b"IEND")]
+    rest = [x for x in rest if x[0] in (b"IDAT", b"IEND")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*x) for x in (header, *kept, *rest))
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def _tiff(samples: UInt16Array, options: dict[str, Any]) -> bytes:
+    import tifffile
+
+    tags, file = dict(options["exif"]), io.BytesIO()
+    extra: list[tuple[int, int, int | None, Any, bool]] = [
+        (tag, _ASCII, None, tags[tag], True)
+        for tag in TEXTS
+        if tag in tags and tag not in (_DESCRIPTION, _SOFTWARE, _DATE)
+    ]
+    if XMP in tags:
+        extra.append((XMP, _BYTE, None, tags[XMP], True))
+    if ORIENTATION in tags:
+        extra.append((ORIENTATION, _SHORT, 1, int(tags[ORIENTATION]), True))
+    horizontal, vertical, unit = (float(tags.get(tag, 0)) for tag in RESOLUTION)
+    if "dpi" in options:
+        horizontal, vertical, unit = *map(float, options["dpi"]), _INCH
+    tifffile.imwrite(
+        file,
+        samples.squeeze(-1) if samples.shape[2] == 1 else samples,
+        photometric="minisblack" if samples.shape[2] == 1 else "rgb",
+        extrasamples=["unassalpha"] if samples.shape[2] == 4 else None,
+        compression=None if options["compression"] == "raw" else "zlib",
+        description=tags.get(_DESCRIPTION),
+        software=tags.get(_SOFTWARE, False),
+        datetime=tags[_DATE].decode("latin-1") if _DATE in tags else None,
+        resolution=(horizontal, vertical) if horizontal * vertical else None,
+        resolutionunit=int(unit) or _INCH,
+        iccprofile=options["icc_profile"] or None,
+        extratags=extra,
+        metadata=None,
+    )
+    return file.getvalue()

@@ -1,0 +1,126 @@
+"""Mask files: which pixels are the hole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pgi.arrays import AnyArray, BoolArray, UInt8Array
+from pgi.errors import PictureError
+from pgi.files.exif import read_exif, to_upright
+from pgi.files.kinds import MASK_FORMATS
+from pgi.files.opening import opened
+from pgi.pillow import Image
+from pgi.rules import check_mask_scale
+
+POLARITIES = ("white", "black")
+# In a mask of one colour: how far a channel of its pixels may be from it, as a JPEG's are.
+_TOLERANCE = 32
+# How colourful the one colour must be: the difference of its largest and smallest channel.
+_LEAST_CHROMA = 64
+# Share of what is not black that may have another hue, as at edges in a JPEG.
+_OTHER_HUES = 0.01
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What a mask file says.
+
+    Args:
+        hole: `[H, W]`, upright, True = hole.
+        reading: how it was read, if not by its brightness; else empty.
+    """
+
+    hole: BoolArray
+    reading: str = ""
+
+
+def read_mask(content: bytes, max_megapixels: float, polarity: str = "white") -> Mask:
+    """Reads a mask file, which may be any still picture.
+
+    Its brightness counts: above 127 is the hole. There are two exceptions, both for "white":
+
+    * Strokes on a transparent ground: if alpha lies on both sides of 127, and all pixels with alpha
+      above 127 have one colour, these pixels are the hole.
+    * Strokes of one colour on black: if no pixel is brighter than 127, and of those that are not
+      black more than half have one colour and 99 % its hue, the hole is what is nearer to the
+      colour than to black.
+
+    Args:
+        content: of a PNG, JPEG, WebP, TIFF, BMP or GIF file; 16-bit values count by their high
+            byte, a palette by its colours.
+        max_megapixels: larger masks are rejected before their pixels are read.
+        polarity: which side of mid-grey is the hole, "white" (> 127) or "black" (<= 127).
+
+    Raises:
+        PictureError: the content is no such file, damaged, too large or animated.
+        RuleError: its largest value is 1.
+    """
+    with opened(content, max_megapixels, MASK_FORMATS) as image:
+        if image.mode in ("F", "I"):
+            raise PictureError(f"must have 8 or 16 bits per channel, got 32 (mode {image.mode})")
+        image.load()
+        _, orientation = read_exif(image)
+        image = to_upright(image, orientation)
+        samples: AnyArray = np.asarray(image)
+        if image.mode.startswith("I"):
+            check_mask_scale(samples.max())
+            grey: AnyArray = samples // 256
+        else:
+            grey = np.asarray(image.convert("L"))
+        check_mask_scale(grey.max())
+        if polarity == "black":
+            return Mask(grey <= 127)
+        return _strokes_on_nothing(image) or _strokes_on_black(image, grey) or Mask(grey > 127)
+
+
+def resize_mask(mask: BoolArray, height: int, width: int) -> BoolArray:
+    """Nearest-neighbour resize of a `[H, W]` mask to `[height, width]`."""
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+
+
+def grow(hole: BoolArray, distance: int) -> BoolArray:
+    """A hole `[H, W]` with all pixels whose centre is at most `distance` pixels from one of it."""
+    if distance == 0 or not hole.any() or hole.all():
+        return hole
+    from pgi.opencv import cv2  # `pgi --help` does not need it.
+
+    known = (~hole).astype(np.uint8)
+    distances = cv2.distanceTransform(known, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # Squared distances of pixels are whole numbers.
+    grown: BoolArray = distances < np.sqrt(distance**2 + 0.5)
+    return grown
+
+
+def _strokes_on_nothing(image: Image.Image) -> Mask | None:
+    if not image.has_transparency_data or image.mode.startswith("I"):
+        return None
+    pixels: UInt8Array = np.asarray(image.convert("RGBA"))
+    opaque = pixels[..., 3] > 127
+    if opaque.all() or not opaque.any():
+        return None
+    colours = pixels[opaque][:, :3]
+    if (np.ptp(colours, axis=0) > _TOLERANCE).any():
+        return None
+    return Mask(opaque, "one colour on a transparent ground: the hole is what is opaque")
+
+
+def _strokes_on_black(image: Image.Image, grey: AnyArray) -> Mask | None:
+    if image.mode in ("1", "L", "LA") or image.mode.startswith("I") or grey.max() > 127:
+        return None
+    pixels: UInt8Array = np.asarray(image.convert("RGB"))
+    largest = pixels.max(axis=-1)
+    if not (largest > 127).any():
+        return None
+    colour = np.median(pixels[largest > 127], axis=0).astype(int)
+    if np.ptp(colour) < _LEAST_CHROMA:
+        return None
+    coloured = pixels[largest > _TOLERANCE].astype(np.float32)
+    same = (np.abs(coloured - colour) <= _TOLERANCE).all(axis=-1)
+    darker = coloured.max(axis=-1, keepdims=True) / colour.max() * colour
+    same_hue = (np.abs(coloured - darker) <= _TOLERANCE).all(axis=-1)
+    if same.mean() <= 0.5 or same_hue.mean() < 1 - _OTHER_HUES:
+        return None
+    hole = largest > colour.max() / 2
+    return Mask(hole, "one colour on black: the hole is what has the colour")
