@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -29,6 +31,20 @@ def test_masks_of_every_format_and_mode_are_read(kind, mode):
     mask = read_mask(encoded(image, kind, **options), 64)
     np.testing.assert_array_equal(mask.hole, HOLE)
     assert not mask.reading
+
+
+def test_gifs_of_several_frames_or_very_many_pixels_are_refused():
+    frames = [Image.fromarray(x) for x in (GREY, 255 - GREY)]
+    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    with pytest.raises(PictureError, match="must be a still picture, got an animated one"):
+        read_mask(content, 64)
+    header = b"GIF89a" + bytes([0x50, 0x46, 0x50, 0x46, 0, 0, 0])
+    with pytest.raises(PictureError, match="at most 64 megapixels, got"):
+        read_mask(header + b"," + bytes(9) + b"\x08\0;", 64)
+    # A frame that is larger than its screen counts.
+    frame = struct.pack("<BHHHHB", 0x2C, 0, 0, 18000, 18000, 0)
+    with pytest.raises(PictureError, match="at most 64 megapixels, got"):
+        read_mask(b"GIF89a" + bytes([9, 0, 9, 0, 0, 0, 0]) + frame + b"\x08\0;", 64)
 
 
 # One colour on black

@@ -46,6 +46,7 @@ WHOLE = [
     encoded(Image.fromarray(NOISE), save_all=True, append_images=[Image.fromarray(NOISE[::-1])]),
     *(encoded(Image.fromarray(NOISE), "TIFF", compression=x) for x in ("raw", "tiff_lzw")),
     encoded(Image.fromarray(NOISE), "BMP"),
+    encoded(Image.fromarray(NOISE), "GIF"),  # A mask only.
     png(NOISE.astype(np.uint16) * 257, 16, 2),
 ]
 
@@ -74,7 +75,7 @@ def of_another_size(rng: np.random.Generator, content: bytes) -> bytes:
     """Where the formats keep their sizes, other numbers."""
     changed, place = (
         bytearray(content),
-        {b"\x89": 16, b"R": 24, b"\xff": 163, b"I": 18, b"B": 18}[content[:1]],
+        {b"\x89": 16, b"R": 24, b"\xff": 163, b"I": 18, b"B": 18, b"G": 6}[content[:1]],
     )
     number = rng.choice([0, 1, 35, 4000, 2**15, 2**16 - 1, 2**31 - 1, 2**32 - 1])
     struct.pack_into(rng.choice([">I", "<I"]), changed, place + rng.integers(0, 5), number)
