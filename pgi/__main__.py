@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 import math
 import sys
@@ -34,6 +35,10 @@ _EXPORT = """\
 Exports a trained model: as a SavedModel for TensorFlow Serving, in a new version's folder; as an
 ONNX file, for any image size; or as a TensorFlow Lite file, for one size. An export that fails, or
 whose results differ from the model's, leaves nothing behind."""
+_IMPORT = """\
+Makes a run folder from weights of DeepFillv2's own TensorFlow 1 program, for every command that
+takes one; it cannot be trained on. The released weights are under CC BY-NC 4.0: their terms are
+yours to keep."""
 _DEMO = """\
 A web page on which to paint holes into photographs and fill them. Ctrl-C or SIGTERM ends it and
 deletes all uploads and results. docs/INPAINTING.md says what is bounded, and how to publish it."""
@@ -70,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _define_inpaint(commands.add_parser("inpaint", help="fill pictures", description=_INPAINT))
     _define_export(commands.add_parser("export", help="export a model", description=_EXPORT))
+    text = "make a run folder of DeepFillv2's weights"
+    _define_import(commands.add_parser("import-deepfillv2", help=text, description=_IMPORT))
     _define_demo(commands.add_parser("demo", help="serve a demo page", description=_DEMO))
     return parser
 
@@ -132,6 +139,21 @@ def _define_export(parser: argparse.ArgumentParser) -> None:
     add("--max-megapixels", type=_megapixels, metavar="N", help=limit)
     size = "of the images of a TensorFlow Lite file, in pixels; default the training's"
     add("--size", type=_size, metavar="HxW", help=size)
+
+
+def _define_import(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_import, on_interrupt="nothing of the import is left behind")
+    checkpoint = (
+        "a folder with one TensorFlow 1 checkpoint, what the names of its files begin with "
+        "(release/snap-0), one of its files, or a frozen graph (.pb)"
+    )
+    _add_path(parser, "checkpoint", checkpoint, metavar="CHECKPOINT")
+    _add_path(parser, "--output", "the run folder, which must not exist", required=True)
+    order = parser.add_mutually_exclusive_group()
+    add = functools.partial(order.add_argument, dest="channel_order", action="store_const")
+    bgr = "the weights were trained on BGR images, as the released ones were, and are converted"
+    add("--bgr", const="bgr", default="bgr", help=f"{bgr}; the default")
+    add("--rgb", const="rgb", help="the weights were trained on RGB images")
 
 
 def _define_demo(parser: argparse.ArgumentParser) -> None:
@@ -280,6 +302,18 @@ def _export(arguments: argparse.Namespace) -> int:
         if agreement.rounding:
             print(f"(between TensorFlow's own eager and graph results: {agreement.rounding:.2g})")
     print(f"{checkpoint.name} of {arguments.run_folder} exported to {output}")
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from pgi.deepfillv2_import import import_run  # As in `_load`.
+
+    for line in import_run(arguments.checkpoint, arguments.output, arguments.channel_order):
+        print(line)
+    print(
+        f"Run folder: {arguments.output}. Its MODEL_CARD.md names the weights' origin and licence; "
+        "released weights are CC BY-NC 4.0: no commercial use"
+    )
     return 0
 
 

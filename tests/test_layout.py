@@ -48,6 +48,7 @@ FLOORS = (
     ("pgi.evaluation",),
     ("pgi.files",),
     ("pgi.export",),
+    ("pgi.deepfillv2_import",),
     ("pgi.demo",),
     ("pgi.__main__",),
     ("experiments.program",),

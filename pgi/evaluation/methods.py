@@ -16,7 +16,7 @@ import numpy as np
 
 from pgi import deepfillv2
 from pgi.arrays import BoolArray, UInt8Array
-from pgi.config import to_dict
+from pgi.config import ModelConfig, to_dict
 from pgi.errors import RuleError, RunFolderError
 from pgi.inference import PyramidInpainter, load_checkpoint
 from pgi.opencv import cv2
@@ -107,7 +107,7 @@ class _Network(Method):
 
 
 class Trained(_Network):
-    """The newest checkpoint of a run folder.
+    """The newest checkpoint of a run folder, also of one with imported DeepFillv2 weights.
 
     Args:
         folder: of the run.
@@ -127,19 +127,22 @@ class Trained(_Network):
         self.seed = config.train.seed
         self.dataset, self.crop = config.data.dataset, config.data.crop
         self.side = config.model.levels[-1]
-        self.run = {
-            "folder": "/".join(folder.parts[-2:]),
-            "git_commit": run.read_description().get("git_commit"),
+        origin: dict[str, Any] = {"folder": "/".join(folder.parts[-2:])}
+        if imported := run.imported():
+            self.kind = DeepFillv2.kind
+            origin["config"] = _of_deepfillv2(config.model, str(imported.get("channel_order")))
+        else:
+            origin["git_commit"] = run.read_description().get("git_commit")
             # As it is read from JSON again, with lists for tuples.
-            "config": json.loads(json.dumps(to_dict(config))),
-        }
+            origin["config"] = json.loads(json.dumps(to_dict(config)))
+        self.run = origin
         self.diverged = run.read_divergence()
         if self.diverged:
             return
         checkpoint = run.newest_checkpoint()
         if checkpoint is None:
             raise RunFolderError(f"{folder} holds no checkpoint yet")
-        self.run |= {"checkpoint": checkpoint.name, "sha256": checkpoint.sha256}
+        origin |= {"checkpoint": checkpoint.name, "sha256": checkpoint.sha256}
         self._inpainter = load_checkpoint(checkpoint)
         if self._inpainter.warning:
             warnings.warn(self._inpainter.warning, stacklevel=2)
@@ -173,17 +176,22 @@ class DeepFillv2(_Network):
             "folder": "/".join(checkpoint.prefix.parent.parts[-2:]),
             "checkpoint": checkpoint.name,
             "sha256": checkpoint.sha256,
-            "config": {
-                "name": f"DeepFillv2, trained on {channel_order.upper()} images",
-                "channel_order": channel_order,
-                "model": {
-                    "levels": [self.side],
-                    "width": config.width,
-                    "dilation": config.dilation,
-                    "fusion": config.fusion,
-                },
-            },
+            "config": _of_deepfillv2(config, channel_order),
         }
+
+
+def _of_deepfillv2(model: ModelConfig, channel_order: str) -> dict[str, Any]:
+    """What is known of weights of DeepFillv2's own program, for `Evaluation.run`."""
+    return {
+        "name": f"DeepFillv2, trained on {channel_order.upper()} images",
+        "channel_order": channel_order,
+        "model": {
+            "levels": list(model.levels),
+            "width": model.width,
+            "dilation": model.dilation,
+            "fusion": model.fusion,
+        },
+    }
 
 
 class _OpenCV(Method):

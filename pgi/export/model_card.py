@@ -14,53 +14,98 @@ from pgi.training.run_folder import Checkpoint
 
 # The card warns of trainings with fewer steps.
 _SHORT = 100_000
+_TRAINED = (
+    "Fills the holes of photographs: a pyramid generator after *Structure First Detail Next:",
+    "Image Inpainting with Pyramid Generator*, trained and exported with pgi (Apache-2.0).",
+)
+_IMPORTED = (
+    "Fills the holes of photographs: DeepFillv2, after *Free-Form Image Inpainting with Gated",
+    "Convolution* (https://arxiv.org/abs/1806.03589), with weights of its own program, imported by",
+    "pgi, whose code is under Apache-2.0. The weights are not.",
+)
 
 
-def model_card(checkpoint: Checkpoint, name: str, max_megapixels: float) -> str:
-    """The card of an exported checkpoint, as Markdown.
+def model_card(checkpoint: Checkpoint, name: str, max_megapixels: float | None = None) -> str:
+    """The card of an exported checkpoint, or of a run folder of imported weights, as Markdown.
 
     Args:
         checkpoint: of a run.
         name: of the model.
-        max_megapixels: largest image that the model takes.
+        max_megapixels: largest image that the exported model takes; None for a run folder's card,
+            without an export's limits and what is measured later.
 
     Raises:
         RunFolderError: the run's config cannot be read.
         RuleError: the run's evaluation cannot be read.
     """
-    run, step = checkpoint.run, checkpoint.step
-    config, description = run.read_config(), run.read_description()
-    model, train = config.model, config.train
-    levels = ", ".join(map(str, model.levels))
-    commit = description.get("git_commit") or "not recorded"
-    versions = description.get("versions", {})
-    steps = "not recorded" if step is None else f"{step:,}"
+    run = checkpoint.run
+    config, imported = run.read_config(), run.imported()
+    exported = max_megapixels is not None
     lines = [
         f"# {name}\n",
-        "Fills the holes of photographs: a pyramid generator after *Structure First Detail Next:",
-        "Image Inpainting with Pyramid Generator*, trained and exported with pgi (Apache-2.0).",
-        "\n## Model\n",
-        f"- Levels of {levels} px, width {model.width}, dilation `{model.dilation}`, fusion "
-        f"`{model.fusion}`",
-        "- float32, generators only",
-        f"- Checkpoint `{checkpoint.name}` of the run `{run.path.resolve().name}`, SHA-256 "
-        f"`{checkpoint.sha256}`",
-        f"- Trained at commit `{commit}` with TensorFlow {versions.get('tensorflow', 'unknown')}",
-        "\n## Training\n",
-        f"- Data: `{config.data.dataset}`{_counts(description)}, crop `{config.data.crop}`",
-        f"- Masks: {_masks(config.mask)}",
-        f"- Steps: {steps}, of {_batches(train)} images each",
-        f"- Adam, learning rate {train.learning_rate:g}; seed {train.seed}; schedule "
-        f"`{train.schedule}`",
-        "\n## Licence of the training data\n",
-        description.get("licence_of_images") or "Not recorded in the run folder.",
-        "\n## Metrics\n",
-        *_validation(checkpoint),
-        *_evaluation(checkpoint),
+        *(_IMPORTED if imported else _TRAINED),
+        *_model(checkpoint, exported),
+        *(_origin(imported) if imported else _training(checkpoint)),
+        *(
+            ["\n## Metrics\n", *_validation(checkpoint), *_evaluation(checkpoint)]
+            if exported
+            else []
+        ),
         "\n## Known limits\n",
-        *_limits(config, step, max_megapixels),
+        *_limits(config, None if imported else checkpoint.step, max_megapixels),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _model(checkpoint: Checkpoint, exported: bool) -> Iterator[str]:
+    run, model = checkpoint.run, checkpoint.run.read_config().model
+    description = run.read_description()
+    commit = description.get("git_commit") or "not recorded"
+    versions = description.get("versions", {})
+    yield "\n## Model\n"
+    yield (
+        f"- Levels of {', '.join(map(str, model.levels))} px, width {model.width}, dilation "
+        f"`{model.dilation}`, fusion `{model.fusion}`"
+    )
+    judged = not exported and (run.imported() or {}).get("discriminator")
+    yield f"- float32, {'generator and discriminator' if judged else 'generators only'}"
+    yield (
+        f"- Checkpoint `{checkpoint.name}` of the run `{run.path.resolve().name}`, SHA-256 "
+        f"`{checkpoint.sha256}`"
+    )
+    made = "Imported" if run.imported() else "Trained"
+    yield f"- {made} at commit `{commit}` with TensorFlow {versions.get('tensorflow', 'unknown')}"
+
+
+def _training(checkpoint: Checkpoint) -> Iterator[str]:
+    config, description = checkpoint.run.read_config(), checkpoint.run.read_description()
+    train, step = config.train, checkpoint.step
+    steps = "not recorded" if step is None else f"{step:,}"
+    yield "\n## Training\n"
+    yield f"- Data: `{config.data.dataset}`{_counts(description)}, crop `{config.data.crop}`"
+    yield f"- Masks: {_masks(config.mask)}"
+    yield f"- Steps: {steps}, of {_batches(train)} images each"
+    yield (
+        f"- Adam, learning rate {train.learning_rate:g}; seed {train.seed}; schedule "
+        f"`{train.schedule}`"
+    )
+    yield "\n## Licence of the training data\n"
+    yield description.get("licence_of_images") or "Not recorded in the run folder."
+
+
+def _origin(imported: dict[str, Any]) -> Iterator[str]:
+    """Of weights that another program trained."""
+    order = str(imported.get("channel_order", "unknown"))
+    files = imported.get("files")
+    yield "\n## Origin of the weights\n"
+    yield "Trained by DeepFillv2's own program; data and steps are not recorded. Imported from:\n"
+    yield "| file | SHA-256 |"
+    yield "|---|---|"
+    yield from (f"| `{x}` | `{y}` |" for x, y in files.items()) if isinstance(files, dict) else ()
+    rest = "converted; this model takes and returns RGB images" if order == "bgr" else "as they are"
+    yield f"\nChannel order: trained on {order.upper()} images, {rest}."
+    yield "\n## Licence of the weights\n"
+    yield str(imported.get("licence_of_weights", "Not recorded in the run folder."))
 
 
 def _batches(train: TrainConfig) -> str:
@@ -132,13 +177,22 @@ def _measured(file: Path, sha256: str) -> Iterator[str]:
         )
 
 
-def _limits(config: ExperimentConfig, step: int | None, max_megapixels: float) -> Iterator[str]:
+def _limits(
+    config: ExperimentConfig, step: int | None, max_megapixels: float | None
+) -> Iterator[str]:
     side = config.model.levels[-1]
     yield (
         f"- It was trained on crops of {side} px. Larger photographs run through the same levels "
         "at their own size; holes much larger than those of training are filled less well."
     )
     yield "- Filled content is invented. It is no evidence of what the photograph showed."
+    if max_megapixels is not None:
+        yield from _limits_of_export(max_megapixels)
+    if step is not None and step < _SHORT:
+        yield f"- It was trained for {step:,} steps only; the paper's config has a million."
+
+
+def _limits_of_export(max_megapixels: float) -> Iterator[str]:
     yield (
         f"- At most {MAX_BATCH} images in a request, each of at most {max_megapixels:g} megapixels."
     )
@@ -155,5 +209,3 @@ def _limits(config: ExperimentConfig, step: int | None, max_megapixels: float) -
         "- Images of a batch are computed one after another. Memory grows with the number of "
         "pixels, the time for attention with the hole times the image."
     )
-    if step is not None and step < _SHORT:
-        yield f"- It was trained for {step:,} steps only; the paper's config has a million."

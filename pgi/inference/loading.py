@@ -60,7 +60,7 @@ def load_checkpoint(checkpoint: Checkpoint) -> PyramidInpainter:
 
 def _untrained_levels(checkpoint: Checkpoint) -> list[int]:
     config, step = checkpoint.run.read_config(), checkpoint.step
-    if step is None:
+    if step is None or checkpoint.run.imported():
         return []
     trained = {n for stage in stages(config) if stage.first_step < step for n in stage.levels}
     return [level for level in range(len(config.model.levels)) if level not in trained]

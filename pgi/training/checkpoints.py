@@ -97,16 +97,24 @@ def load_model(
         arguments["discriminator_width"] = None
     model = PyramidGenerator(**arguments)
     model.build_networks()
-    try:
-        names = {name.partition("/")[0] for name, _ in tf.train.list_variables(str(checkpoint))}
-    except Exception as error:  # As above.
-        raise RunFolderError(f"{checkpoint} is damaged: {error}") from error
-    averaged = "averaged_sub_generators" in names
+    averaged = "averaged_sub_generators" in parts_of(checkpoint)
     parts = {"averaged_sub_generators" if averaged else "sub_generators": model.sub_generators}
     if discriminators:
         parts["discriminators"] = model.discriminators
     restore(tf.train.Checkpoint(**parts), checkpoint, advice="")
     return model, averaged
+
+
+def parts_of(checkpoint: Checkpoint) -> set[str]:
+    """Names of what it holds: "sub_generators", "discriminators", "generator_optimizer", ...
+
+    Raises:
+        RunFolderError: it is damaged.
+    """
+    try:
+        return {name.partition("/")[0] for name, _ in tf.train.list_variables(str(checkpoint))}
+    except Exception as error:  # As above.
+        raise RunFolderError(f"{checkpoint} is damaged: {error}") from error
 
 
 def _network_parts(model: PyramidGenerator) -> dict[str, Any]:

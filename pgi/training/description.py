@@ -1,5 +1,7 @@
 """config.json of a run folder: format number, config, images, git commit, package versions.
 
+Of imported weights it also says where they are from ("imported").
+
 Formats:
     0  before there was a number; fields of the config have changed within it
     1  the present one
@@ -38,12 +40,20 @@ _FREE_TO_CHANGE = (
 
 
 def write(
-    path: Path, config: ExperimentConfig, images: Mapping[str, Any], licence: str | None
+    path: Path,
+    config: ExperimentConfig,
+    images: Mapping[str, Any],
+    licence: str | None,
+    imported: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes the file, with the present git commit and versions."""
+    """Writes the file, with the present git commit and versions.
+
+    `imported`, of a run that no training of this project made, says where its weights are from.
+    """
     description = {
         "format": FORMAT,
         "config": to_dict(config),
+        **({"imported": dict(imported)} if imported else {}),
         "images": dict(images),
         "licence_of_images": licence,
         **provenance(),
@@ -84,12 +94,24 @@ def read_config(path: Path) -> ExperimentConfig:
         raise RunFolderError(f"{path.parent} is not a run folder: {error}") from error
 
 
+def imported(path: Path) -> dict[str, Any] | None:
+    """Where a run's weights are from, None if from a training; errors as of `read`."""
+    found = read(path).get("imported")
+    return found if isinstance(found, dict) else None
+
+
 def refuse_other(path: Path, config: ExperimentConfig, images: Mapping[str, Any]) -> None:
     """Raises RunFolderError unless a run can go on with this config and these images.
 
     Images are the same if their identity is, wherever they are stored. Only a run that has none
-    noted is compared by the text of its dataset.
+    noted is compared by the text of its dataset. A run of imported weights cannot go on.
     """
+    if imported(path):
+        raise RunFolderError(
+            f"{path.parent} holds imported weights without optimisers, which cannot be trained on; "
+            f"start a new run from them: --config.train.initial_weights={path.parent} and another "
+            "--workdir"
+        )
     theirs, ours = to_dict(read_config(path)), to_dict(config)
     noted = read(path).get("images")
     different = _differences_in_words(noted, images) if noted else []

@@ -12,6 +12,8 @@ from pgi.models import PyramidGenerator, SubGenerator
 from pgi.training import checkpoints
 from pgi.training.run_folder import Checkpoint
 
+_NO_DISCRIMINATOR = "its discriminator keeps its initial weights"
+
 
 def load(model: PyramidGenerator, source: str) -> str:
     """Loads the weights of another training into the levels that it has.
@@ -80,7 +82,9 @@ def _unshared_layers(theirs: Iterable[str], ours: Iterable[str]) -> str:
 
 def _load_run(model: PyramidGenerator, source: str) -> list[str]:
     checkpoint = Checkpoint.find(source)
-    theirs, averaged = checkpoints.load_model(checkpoint, discriminators=True)
+    # Imported weights may come without a discriminator.
+    judged = "discriminators" in checkpoints.parts_of(checkpoint)
+    theirs, averaged = checkpoints.load_model(checkpoint, discriminators=judged)
     if not set(model.levels) & set(theirs.levels):
         raise RuleError(
             f"train.initial_weights must have a level of {list(model.levels)} px, "
@@ -94,10 +98,10 @@ def _load_run(model: PyramidGenerator, source: str) -> list[str]:
             continue
         number = theirs.levels.index(side)
         networks = (theirs.sub_generators[number], model.sub_generators[level])
-        discriminator = theirs.discriminators[number].get_weights()
         try:
             _copy(*networks)
-            model.discriminators[level].set_weights(discriminator)
+            if judged:
+                model.discriminators[level].set_weights(theirs.discriminators[number].get_weights())
         except ValueError as error:
             raise RuleError(
                 f"train.initial_weights must have networks like ours, got {checkpoint}, whose "
@@ -105,7 +109,8 @@ def _load_run(model: PyramidGenerator, source: str) -> list[str]:
             ) from error
         which = "moving average" if averaged else "weights"
         rest = _unshared_layers(*map(deepfillv2.generator_variables, networks))
-        lines.append(f"{name}: {which} of its sub-generator; discriminator{rest}")
+        judge = "discriminator" if judged else _NO_DISCRIMINATOR
+        lines.append(f"{name}: {which} of its sub-generator; {judge}{rest}")
     return lines
 
 
@@ -127,6 +132,6 @@ def _load_deepfillv2(model: PyramidGenerator, place: str, channel_order: str) ->
         fits = all(names.get(name) == list(v.shape) for name, v in wanted.items())
         if fits:
             deepfillv2.assign_discriminator(discriminator, path, channel_order=channel_order)
-        judge = "discriminator" if fits else "its discriminator keeps its initial weights"
+        judge = "discriminator" if fits else _NO_DISCRIMINATOR
         lines.append(f"level {level} ({side} px): generator; {judge}{rest}")
     return lines

@@ -8,6 +8,7 @@
     events/          the same for TensorBoard
     samples/         one picture per snapshot: the newest 50 and the milestones'
     diverged.json    step and reason, if an ablation's variant diverged
+    MODEL_CARD.md    of imported weights: origin and licence
 
 JSON files and pictures are written atomically, so that no reader sees half a file.
 """
@@ -189,6 +190,7 @@ class RunFolder:
         config: ExperimentConfig,
         images: Mapping[str, Any] | None = None,
         licence: str | None = None,
+        imported: Mapping[str, Any] | None = None,
     ) -> None:
         """Makes the folder, or prepares it for continuing its run.
 
@@ -197,6 +199,7 @@ class RunFolder:
             images: number and identity of the images of each part, `{"train": [7, "files a1"]}`; a
                 run is continued with the same images only, wherever they are stored.
             licence: of the images, for the model card.
+            imported: where the weights are from, if not from a training.
 
         Raises:
             RunFolderError: the folder holds a run with another config or other images, or files
@@ -204,7 +207,7 @@ class RunFolder:
         """
         self._make()
         self.refuse_other(config, images or {})
-        description.write(self._config, config, images or {}, licence)
+        description.write(self._config, config, images or {}, licence, imported)
         self.samples.mkdir(exist_ok=True)
         self.milestones.mkdir(exist_ok=True)
 
@@ -246,6 +249,10 @@ class RunFolder:
     def read_description(self) -> dict[str, Any]:
         """The contents of config.json, with the errors of `read_config`."""
         return description.read(self._config)
+
+    def imported(self) -> dict[str, Any] | None:
+        """Where the weights are from, None if from a training; errors as of `read_config`."""
+        return description.imported(self._config)
 
     def record_divergence(self, step: int, reason: str) -> None:
         """Records that the training diverged, after which step and why."""

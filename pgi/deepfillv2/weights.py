@@ -1,15 +1,9 @@
-"""Loading weights of DeepFillv2's published implementation, by the names of its variables.
-
-DeepFillv2: "Free-Form Image Inpainting with Gated Convolution", https://arxiv.org/abs/1806.03589.
-"""
+"""DeepFillv2's weights by name: which variables a network has, and assigning them."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import re
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -18,18 +12,13 @@ from tensorflow import keras
 
 from pgi.arrays import FloatArray
 from pgi.config import ModelConfig
-from pgi.errors import RuleError, RunFolderError
+from pgi.deepfillv2.stored import Source, Variables
+from pgi.errors import RuleError
 from pgi.models import Discriminator, PyramidGenerator, SubGenerator
-from pgi.rules import check, check_choice
-from pgi.training.run_folder import Checkpoint
-
-# DeepFillv2's name -> array, or the path of a TensorFlow 1 checkpoint.
-Variables = Mapping[str, FloatArray] | str | Path
+from pgi.rules import check_choice
 
 # Side in pixels of the images that DeepFillv2 is trained with (section 4.1).
 SIDE = 256
-# Order of the colours of a checkpoint that is named as PREFIX:PATH.
-_CHANNEL_ORDERS = {"deepfillv2": "bgr", "deepfillv2_rgb": "rgb"}
 # The most names of one kind in a message.
 _LISTED = 10
 # Layers whose input, or whose output, has an image's three colours.
@@ -37,72 +26,25 @@ _IMAGE_INPUTS = ("conv1", "xconv1", "pmconv1")
 _IMAGE_OUTPUTS = ("conv17", "allconv17")
 
 
-def split_source(source: str) -> tuple[str, str] | None:
-    """Path and `channel_order` of a checkpoint's name; None if it does not name one.
-
-    Args:
-        source: "deepfillv2:PATH" for weights that were trained on BGR images, as DeepFillv2's own
-            program trains them, or "deepfillv2_rgb:PATH".
-
-    Raises:
-        RuleError: there is no path behind the colon.
-    """
-    prefix, colon, path = source.partition(":")
-    if not colon or prefix not in _CHANNEL_ORDERS:
-        return None
-    check(f"{prefix}:", "followed by a path", bool(path), source)
-    return path, _CHANNEL_ORDERS[prefix]
-
-
-def find_checkpoint(path: str | Path) -> Checkpoint:
-    """The TensorFlow 1 checkpoint that a path names.
-
-    Args:
-        path: what the names of its files begin with, such as `release/snap-0`; one of its files; or
-            a folder, for the newest by TensorFlow's own note or else the only one.
-
-    Raises:
-        RunFolderError: there is none, or a folder holds several and no note.
-    """
-    path = Path(path).expanduser()
-    if path.is_dir():
-        newest = tf.train.latest_checkpoint(str(path))
-        # A note from elsewhere may name any place.
-        here = newest and os.path.samefile(Path(newest).parent, path)
-        prefixes = [newest] if here else sorted(str(x)[:-6] for x in path.glob("*.index"))
-        if len(prefixes) != 1:
-            names = ", ".join(Path(x).name for x in prefixes) or "none"
-            raise RunFolderError(
-                f"{path} must hold one TensorFlow checkpoint (snap-0.index and snap-0.data-*), got "
-                f"{names}; name one, as {path / 'snap-0'}"
-            )
-        return Checkpoint(Path(prefixes[0]))
-    prefix = path.with_name(re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path.name))
-    if not prefix.with_name(f"{prefix.name}.index").is_file():
-        raise RunFolderError(f"{prefix} is not a TensorFlow checkpoint: {prefix}.index is missing")
-    return Checkpoint(prefix)
-
-
-def model_config(checkpoint: Checkpoint) -> ModelConfig:
-    """DeepFillv2 as a pyramid of one level, of a checkpoint's width.
+def model_config(source: Source) -> ModelConfig:
+    """DeepFillv2 as a pyramid of one level, of stored weights' width.
 
     Raises:
         RunFolderError: the checkpoint is damaged.
     """
-    shapes, _ = _open(checkpoint.prefix)
-    first = shapes.get("inpaint_net/conv1/kernel", ())
+    first = Variables.of(source).shapes.get("inpaint_net/conv1/kernel", ())
     # Of a checkpoint of something else, `load` says what it lacks of the usual network.
     width = first[-1] if len(first) == 4 and first[-1] % 4 == 0 else 48
     return ModelConfig((SIDE,), width, dilation="standard", fusion="none")
 
 
-def load(checkpoint: Checkpoint, channel_order: str = "bgr") -> PyramidGenerator:
-    """A TensorFlow 1 checkpoint's generator, as `model_config` describes it.
+def load(source: Source, channel_order: str = "bgr") -> PyramidGenerator:
+    """Stored weights' generator, as `model_config` describes it.
 
     There is no discriminator, since not every checkpoint has one.
 
     Args:
-        checkpoint: see `find_checkpoint`.
+        source: see `find_checkpoint`.
         channel_order: of the images that it was trained with; "bgr" is converted.
 
     Raises:
@@ -110,17 +52,18 @@ def load(checkpoint: Checkpoint, channel_order: str = "bgr") -> PyramidGenerator
             that DeepFillv2 does not have.
         RunFolderError: the checkpoint is damaged.
     """
-    arguments = dataclasses.asdict(model_config(checkpoint)) | {"discriminator_width": None}
+    variables = Variables.of(source)
+    arguments = dataclasses.asdict(model_config(variables)) | {"discriminator_width": None}
     model = PyramidGenerator(**arguments)
     model.build_networks()
     (generator,) = model.sub_generators
-    assign_generator(generator, checkpoint.prefix, channel_order=channel_order, strict=True)
+    assign_generator(generator, variables, channel_order=channel_order, strict=True)
     return model
 
 
 def assign_generator(
     sub_generator: SubGenerator,
-    variables: Variables,
+    variables: Source,
     *,
     channel_order: str = "rgb",
     strict: bool = False,
@@ -129,7 +72,7 @@ def assign_generator(
 
     Args:
         sub_generator: of any width and number of dilated convolutions; built here if necessary.
-        variables: see `Variables`. What is not a generator's is ignored, and so are an optimiser's
+        variables: see `Source`. What is not a generator's is ignored, and so are an optimiser's
             values of a weight, such as "inpaint_net/conv1/kernel/Adam".
         channel_order: "rgb", or "bgr" to convert weights that were trained on BGR images, as the
             published ones were.
@@ -143,18 +86,18 @@ def assign_generator(
     """
     check_choice("channel_order", ("rgb", "bgr"), channel_order)
     targets = generator_variables(sub_generator)
-    arrays = _read(variables, targets, "inpaint_net/", strict)
+    arrays = _read(variables, targets, strict)
     _assign(targets, _as_rgb(arrays, channel_order))
 
 
 def assign_discriminator(
-    discriminator: Discriminator, variables: Variables, *, channel_order: str = "rgb"
+    discriminator: Discriminator, variables: Source, *, channel_order: str = "rgb"
 ) -> None:
     """Loads a discriminator's weights, including the vectors of its power iterations.
 
     Args:
         discriminator: built here if necessary.
-        variables: see `Variables`. Names of layers that the discriminator lacks are ignored, with a
+        variables: see `Source`. Names of layers that the discriminator lacks are ignored, with a
             warning if they are a discriminator's.
         channel_order: as for `assign_generator`.
 
@@ -165,7 +108,7 @@ def assign_discriminator(
     """
     check_choice("channel_order", ("rgb", "bgr"), channel_order)
     targets = discriminator_variables(discriminator)
-    arrays = _read(variables, targets, "discriminator/", strict=False)
+    arrays = _read(variables, targets, strict=False)
     _assign(targets, _as_rgb(arrays, channel_order))
 
 
@@ -201,59 +144,55 @@ def _convolutions(network: keras.layers.Layer) -> list[keras.layers.Conv2D]:
     return [layer for layer in modules if isinstance(layer, keras.layers.Conv2D)]
 
 
-def _open(
-    variables: Variables,
-) -> tuple[dict[str, tuple[int, ...]], Callable[[str], FloatArray]]:
-    """Shapes by name, and what reads an array by name."""
-    if not isinstance(variables, (str, Path)):
-        return {name: np.shape(array) for name, array in variables.items()}, variables.__getitem__
-    try:
-        reader = tf.train.load_checkpoint(str(variables))
-        found = reader.get_variable_to_shape_map()
-    except Exception as error:  # TensorFlow has another exception for each kind of damage.
-        raise _damaged(variables, error) from error
-    return {name: tuple(shape) for name, shape in found.items()}, reader.get_tensor
+def misfits(
+    variables: Variables, targets: Mapping[str, tf.Variable], strict: bool = False
+) -> tuple[list[str], list[str]]:
+    """What is wrong with stored weights of a network, and those without a place in it.
 
+    Args:
+        variables: the stored ones.
+        targets: the network's, as of `generator_variables` or `discriminator_variables`.
+        strict: whether what has no place is wrong as well.
 
-def _damaged(checkpoint: str | Path, error: Exception) -> RunFolderError:
-    return RunFolderError(f"{checkpoint} is damaged: {error}")
-
-
-def _read(
-    variables: Variables, targets: Mapping[str, tf.Variable], scope: str, strict: bool
-) -> dict[str, FloatArray]:
-    shapes, get = _open(variables)
+    Returns:
+        A text for each kind of fault, with names; and names, without an optimiser's values.
+    """
+    shapes = variables.shapes
     missing = sorted(set(targets) - set(shapes))
     differing = [
         f"{name} must have shape {tuple(variable.shape)}, got {shapes[name]}"
         for name, variable in targets.items()
         if name in shapes and shapes[name] != tuple(variable.shape)
     ]
+    scopes = tuple({f"{name.partition('/')[0]}/" for name in targets})
     # Below a weight's own name are an optimiser's values of it.
     spare = sorted(
         name
         for name in set(shapes) - set(targets)
-        if name.startswith(scope) and name.rpartition("/")[0] not in shapes
+        if name.startswith(scopes) and name.rpartition("/")[0] not in shapes
     )
-    faults = [f"missing: {_listed(missing)}"] if missing else []
-    faults += [_listed(differing)] if differing else []
-    faults += [f"without a place in the network: {_listed(spare)}"] if spare and strict else []
-    if faults:
-        named = variables if isinstance(variables, (str, Path)) else "variables"
-        raise RuleError(f"{named} must hold the network's weights; {'; '.join(faults)}")
-    if spare:
-        logging.warning("ignored, the network has no such layer: %s", ", ".join(spare))
-    try:
-        return {name: np.asarray(get(name)) for name in targets}
-    except Exception as error:  # As above: the index is whole, the data are not.
-        if isinstance(variables, (str, Path)):
-            raise _damaged(variables, error) from error
-        raise
+    faults = [f"missing: {listed(missing)}"] if missing else []
+    faults += [listed(differing)] if differing else []
+    faults += [f"without a place in the network: {listed(spare)}"] if spare and strict else []
+    return faults, spare
 
 
-def _listed(items: Sequence[str]) -> str:
+def listed(items: Sequence[str]) -> str:
+    """The items, or the first ten and the number of the others."""
     more = len(items) - _LISTED
     return ", ".join(items[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _read(
+    source: Source, targets: Mapping[str, tf.Variable], strict: bool
+) -> dict[str, FloatArray]:
+    variables = Variables.of(source)
+    faults, spare = misfits(variables, targets, strict)
+    if faults:
+        raise RuleError(f"{variables.origin} must hold the network's weights; {'; '.join(faults)}")
+    if spare:
+        logging.warning("ignored, the network has no such layer: %s", ", ".join(spare))
+    return {name: np.asarray(variables.read(name)) for name in targets}
 
 
 def _as_rgb(arrays: Mapping[str, FloatArray], channel_order: str) -> dict[str, FloatArray]:
