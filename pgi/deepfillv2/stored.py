@@ -144,7 +144,7 @@ def find_variables(path: str | Path) -> Variables:
         RunFolderError: there is none, or it is damaged.
     """
     path = Path(path).expanduser()
-    frozen = path.suffix == ".pb" and path.is_file()
+    frozen = path.suffix == ".pb" and not path.is_dir()
     found = Variables.of_frozen_graph(path) if frozen else Variables.of(find_checkpoint(path))
     return found.without_scope()
 

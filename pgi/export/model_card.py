@@ -128,6 +128,12 @@ def _masks(mask: MaskConfig) -> str:
     return f"a square of about half the side {place}, united with brush strokes {widths}"
 
 
+def _metrics(checkpoint: Checkpoint) -> Iterator[str]:
+    if not checkpoint.run.imported():
+        yield from _validation(checkpoint)
+    yield from _evaluation(checkpoint)
+
+
 def _validation(checkpoint: Checkpoint) -> Iterator[str]:
     """The validation during training at the checkpoint's step."""
     found = [line for line in checkpoint.run.read_metrics() if line["step"] == checkpoint.step]
