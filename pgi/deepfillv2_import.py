@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from pgi import deepfillv2
 from pgi.atomic import sync, write_atomically, writing
-from pgi.config import ExperimentConfig, LossConfig
+from pgi.config import ExperimentConfig, LossConfig, ModelConfig
 from pgi.deepfillv2 import Variables
 from pgi.errors import RuleError, RunFolderError
 from pgi.export.model_card import model_card
@@ -67,15 +67,7 @@ def import_run(source: str | Path, output: str | Path, channel_order: str = "bgr
     width, judged = _discriminator(variables)
     networks = deepfillv2.model_config(variables)
     networks = dataclasses.replace(networks, discriminator_width=width or 64)
-    arguments = dataclasses.asdict(networks) | {"discriminator_width": width}
-    model = PyramidGenerator(**arguments)
-    model.build_networks()
-    (generator,) = model.sub_generators
-    order = channel_order
-    deepfillv2.assign_generator(generator, variables, channel_order=order, strict=True)
-    for discriminator in model.discriminators:
-        deepfillv2.assign_discriminator(discriminator, variables, channel_order=order)
-    _check_finite(variables, model)
+    model = _model(variables, networks, channel_order, width is not None)
     imported = {
         "from": "DeepFillv2",
         "files": {x.name: hashlib.sha256(x.read_bytes()).hexdigest() for x in variables.files},
@@ -85,12 +77,9 @@ def import_run(source: str | Path, output: str | Path, channel_order: str = "bgr
     }
     config = ExperimentConfig(output.name, networks, LossConfig((1.0,), coarse_l1_weight=1.0))
     _write(output, model, config, imported)
-    converted = ", converted to RGB" if channel_order == "bgr" else ""
-    lines = [
-        f"generator: imported, width {networks.width}, trained on {channel_order.upper()} images"
-        f"{converted}",
-        f"discriminator: {judged}",
-    ]
+    trained = f"trained on {channel_order.upper()} images"
+    trained += ", converted to RGB" if channel_order == "bgr" else ""
+    lines = [f"generator: imported, width {networks.width}, {trained}", f"discriminator: {judged}"]
     if unused := _unused(variables, model):
         lines.append(f"not used: {deepfillv2.listed(unused)}")
     return lines
@@ -117,20 +106,31 @@ def _discriminator(variables: Variables) -> tuple[int | None, str]:
     return width, f"imported, width {width}"
 
 
-def _targets(model: PyramidGenerator) -> dict[str, tf.Variable]:
+def _model(
+    variables: Variables, networks: ModelConfig, channel_order: str, judged: bool
+) -> PyramidGenerator:
+    """The networks with their weights; without a discriminator unless `judged`."""
+    arguments = dataclasses.asdict(networks)
+    model = PyramidGenerator(**arguments if judged else arguments | {"discriminator_width": None})
+    model.build_networks()
     (generator,) = model.sub_generators
-    (discriminator,) = model.discriminators or [Discriminator()]
-    ours = deepfillv2.generator_variables(generator)
-    return ours | deepfillv2.discriminator_variables(discriminator)
-
-
-def _check_finite(variables: Variables, model: PyramidGenerator) -> None:
+    deepfillv2.assign_generator(generator, variables, channel_order=channel_order, strict=True)
+    for discriminator in model.discriminators:
+        deepfillv2.assign_discriminator(discriminator, variables, channel_order=channel_order)
     wrong = [name for name, x in _targets(model).items() if not np.isfinite(x.numpy()).all()]
     if wrong:
         raise RuleError(
             f"{variables.origin} must hold finite weights, got NaN or infinity in "
             f"{deepfillv2.listed(wrong)}"
         )
+    return model
+
+
+def _targets(model: PyramidGenerator) -> dict[str, tf.Variable]:
+    (generator,) = model.sub_generators
+    (discriminator,) = model.discriminators or [Discriminator()]
+    ours = deepfillv2.generator_variables(generator)
+    return ours | deepfillv2.discriminator_variables(discriminator)
 
 
 def _unused(variables: Variables, model: PyramidGenerator) -> list[str]:
