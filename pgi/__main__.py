@@ -17,6 +17,7 @@ from PIL import Image
 from pgi import quiet  # noqa: F401  (before anything else imports TensorFlow)
 from pgi.errors import PlanError, RuleError, UserError
 from pgi.export.limits import MAX_MEGAPIXELS
+from pgi.export.unfinished import ended_by_signals
 from pgi.files.inpaint import Outcome, Settings, inpaint_files
 from pgi.files.jobs import plan
 from pgi.files.kinds import FORMATS
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 after success, 1 if some files failed, 2 if the command failed, 130 if interrupted.
+        `pgi export` ends with 143 by SIGTERM.
         `pgi demo` ends the process itself, with 128 + the signal's number: 143 by SIGTERM.
     """
     arguments = _parser().parse_args(argv)
@@ -265,6 +267,7 @@ def _inpaint(arguments: argparse.Namespace) -> int:
     return 1 if outcome.failures else 0
 
 
+@ended_by_signals()  # Otherwise it would leave temporary files.
 def _export(arguments: argparse.Namespace) -> int:
     from pgi.export.saved_model import export_saved_model  # As in `_load`.
     from pgi.inference import load_checkpoint
@@ -295,12 +298,7 @@ def _export(arguments: argparse.Namespace) -> int:
             from pgi.export.tflite import export_tflite
 
             agreement = export_tflite(model, output, *(arguments.size or [model.levels[-1]] * 2))
-        print(
-            "Compared with TensorFlow, values in [-1, 1]: largest difference "
-            f"{agreement.largest:.2g}, mean {agreement.mean:.2g}"
-        )
-        if agreement.rounding:
-            print(f"(between TensorFlow's own eager and graph results: {agreement.rounding:.2g})")
+        print(agreement)
     print(f"{checkpoint.name} of {arguments.run_folder} exported to {output}")
     return 0
 

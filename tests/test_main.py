@@ -337,16 +337,17 @@ def test_a_trained_run_fills_files_of_any_size(tmp_path):
 def exporters(tmp_path, monkeypatch) -> list:
     """A run folder in the working folder, and what would have been exported."""
     from pgi.export import onnx, saved_model, tflite
-    from pgi.export.portable import Agreement
+    from pgi.export.agreement import Agreement, Differences
 
     monkeypatch.chdir(tmp_path)
     write_run(Path("runs/tiny"))
     calls = []
+    agreement = Agreement(Differences(3e-4, 2e-3), Differences(4e-4, 1e-3))
 
     def record(name):
         def exporter(*arguments):
             calls.append((name, *arguments[1:]))
-            return Path("export/tiny/3") if name == "saved_model" else Agreement(3e-4, 2e-6, 1e-4)
+            return Path("export/tiny/3") if name == "saved_model" else agreement
 
         return exporter
 
@@ -372,7 +373,7 @@ def test_an_export_is_named_after_its_run(exporters, capsys, options, call):
     where = "export/tiny/3" if call[0] == "saved_model" else str(call[1])
     shown = capsys.readouterr().out
     assert shown.endswith(f"step-2 of runs/tiny exported to {where}\n")
-    assert ("difference 0.0003, mean 2e-06" in shown) == (call[0] != "saved_model")
+    assert ("mean 0.0003, 99.9 % within 0.002 (" in shown) == (call[0] != "saved_model")
 
 
 def test_what_cannot_be_exported_is_one_line(exporters, capsys):

@@ -16,18 +16,12 @@ import tensorflow as tf
 from pgi.arrays import AnyArray, UInt8Array
 from pgi.atomic import write_atomically
 from pgi.errors import ExportError
-from pgi.export.portable import (
-    Agreement,
-    Run,
-    explained,
-    portable_function,
-    quiet,
-    require_agreement,
-    require_file,
-)
+from pgi.export.agreement import Agreement, Run, require_agreement
+from pgi.export.portable import explained, portable_function, quiet, require_file
 from pgi.models import PyramidGenerator
 
 OPSET = 17
+_LEAST_SIDE = 64
 
 
 def export_onnx(model: PyramidGenerator, path: str | Path) -> Agreement:
@@ -36,8 +30,8 @@ def export_onnx(model: PyramidGenerator, path: str | Path) -> Agreement:
     Inputs `image`, uint8 `[1, height, width, 3]`, RGB, and `mask`, uint8 `[1, height, width, 1]`,
     above 127 = hole; outputs `completed`, float32, and `result`, uint8, see `portable_function`.
     Height and width are free. It computes the whole image, with attention in tiles of bounded
-    memory. ONNX Runtime's results are compared with TensorFlow's at the training size and at an odd
-    size before the file is written.
+    memory. ONNX Runtime's results are compared with TensorFlow's, on photographs of the training
+    size and of an odd size, before the file is written.
 
     Args:
         model: built, with layers that compute in float32.
@@ -51,7 +45,6 @@ def export_onnx(model: PyramidGenerator, path: str | Path) -> Agreement:
     import onnx
 
     path = require_file(path)
-    side = model.levels[-1]
     function = portable_function(model)
     with quiet(), explained("tf2onnx cannot convert this model"):
         content = _convert(function)
@@ -59,9 +52,10 @@ def export_onnx(model: PyramidGenerator, path: str | Path) -> Agreement:
         onnx.checker.check_model(content, full_check=True)
     with explained("ONNX Runtime cannot load the converted model"):
         run = _runner(content)
-    # The second size has odd and different sides, smaller and larger than the training's.
+    # Smaller ones leave attention no known patches. The second size has odd and different sides.
+    side = max(model.levels[-1], _LEAST_SIDE)
     sizes = [(side, side), (side // 2 + 1, side + 3)]
-    agreement = require_agreement(run, model, function, sizes, "ONNX Runtime")
+    agreement = require_agreement(run, model, sizes, "ONNX Runtime")
     write_atomically(path, content)
     return agreement
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from pgi.export.limits import MAX_MEGAPIXELS
 from pgi.export.model_card import model_card
 from pgi.export.portable import explained
 from pgi.export.served_model import ServedModel
+from pgi.export.unfinished import unfinished_folder
 from pgi.inference import load_checkpoint
 from pgi.rules import check
 from pgi.training.run_folder import Checkpoint
@@ -76,8 +76,8 @@ def export_saved_model(
     target = base / str(version)
     if target.exists():
         raise ExportError(f"version must be a new one, got {version}: {target} exists")
-    with tempfile.TemporaryDirectory(dir=base, prefix=".export-") as parts:
-        folder = Path(parts) / "model"
+    with unfinished_folder(base) as parts:
+        folder = parts / "model"
         with explained("the SavedModel could not be written"):
             save(ServedModel(model, max_megapixels), folder)
             (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")

@@ -27,8 +27,9 @@ class ServedModel(tf.Module):
     """A pyramid's inference as two graph functions, with the variables of the sub-generators.
 
     Both have the results of a `PyramidInpainter`, to the bit, and its errors, but no warnings.
-    Images of a batch are computed one after another, in the memory of one. A batch of more than
-    `MAX_BATCH` images, or with one that is too large, is rejected before anything is computed.
+    Images of a batch are computed one after another, in the memory of one. A batch of none or of
+    more than `MAX_BATCH` images, or with one that is too large, is rejected before anything is
+    computed.
 
     * `predict(image, mask)`: uint8 `[N, H, W, 3]` and uint8 `[N, H, W, 1]`, above 127 = hole, to
       `{"image"}`, uint8 `[N, H, W, 3]`.
@@ -70,18 +71,23 @@ class ServedModel(tf.Module):
         sizes, mask_sizes = tf.shape(image)[:3], tf.shape(mask)[:3]
         # What follows waits for these checks, copies of the images included.
         image = _require_batch(image, "image", sizes[0])
+        pixels = tf.reduce_all(sizes[1:] > 0)
+        got = width_by_height(sizes[1:])
+        image = require(image, "image", "of at least one pixel", pixels, *got)
         image = require_megapixels(image, "image", sizes[1:], self._max_megapixels)
         same = tf.reduce_all(sizes == mask_sizes)
-        got = tf.strings.format("{} where the image has {}", (mask_sizes, sizes))
+        both = tf.strings.format("{} where the image has {}", (mask_sizes, sizes))
         with tf.control_dependencies([image]):
-            mask = require(mask, "mask", "of the image's [N, H, W]", same, got)
+            mask = require(mask, "mask", "of the image's [N, H, W]", same, both)
 
         def fill(number: tf.Tensor) -> tf.Tensor:
             hole = _hole(mask[number, ..., 0], _element("mask", number))
             return self._fill(image[number], hole)
 
+        with tf.control_dependencies([mask]):  # A loop over nothing does not wait for the checks.
+            numbers = tf.range(sizes[0])
         result = tf.TensorSpec([None, None, 3], tf.uint8)
-        return {"image": _one_by_one(fill, tf.range(sizes[0]), result)}
+        return {"image": _one_by_one(fill, numbers, result)}
 
     @tf.function(input_signature=[_FILES, _FILES], autograph=False)
     def serving_default(
@@ -125,8 +131,8 @@ def _hole(grey: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
 
 
 def _require_batch(images: tf.Tensor, name: str, count: tf.Tensor) -> tf.Tensor:
-    rule = f"a batch of at most {MAX_BATCH} images"
-    return require(images, name, rule, count <= MAX_BATCH, count)
+    fits = (count >= 1) & (count <= MAX_BATCH)
+    return require(images, name, f"a batch of 1 to {MAX_BATCH} images", fits, count)
 
 
 def _element(name: str, number: tf.Tensor) -> tf.Tensor:

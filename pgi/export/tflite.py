@@ -11,15 +11,8 @@ from tensorflow.lite.python import schema_py_generated as schema
 from pgi.arrays import AnyArray, UInt8Array
 from pgi.atomic import write_atomically
 from pgi.errors import ExportError
-from pgi.export.portable import (
-    Agreement,
-    Run,
-    explained,
-    portable_function,
-    quiet,
-    require_agreement,
-    require_file,
-)
+from pgi.export.agreement import Agreement, Run, require_agreement
+from pgi.export.portable import explained, portable_function, quiet, require_file
 from pgi.models import PyramidGenerator
 from pgi.rules import check
 
@@ -30,8 +23,8 @@ def export_tflite(model: PyramidGenerator, path: str | Path, height: int, width:
     Inputs `image`, uint8 `[1, height, width, 3]`, RGB, and `mask`, uint8 `[1, height, width, 1]`,
     above 127 = hole; outputs `completed`, float32, and `result`, uint8, see `portable_function`;
     its one signature has these names. It computes the whole image, with attention in tiles of
-    bounded memory. TensorFlow Lite's results are compared with TensorFlow's before the file is
-    written.
+    bounded memory. TensorFlow Lite's results are compared with TensorFlow's, on photographs of that
+    size, before the file is written.
 
     Args:
         model: built, with layers that compute in float32.
@@ -57,7 +50,7 @@ def export_tflite(model: PyramidGenerator, path: str | Path, height: int, width:
         raise ExportError(f"TensorFlow Lite has no built-in op for {ops}; nothing was written")
     with quiet(), explained("TensorFlow Lite cannot load the converted model"):
         run = _runner(content)
-    agreement = require_agreement(run, model, function, [(height, width)], "TensorFlow Lite")
+    agreement = require_agreement(run, model, [(height, width)], "TensorFlow Lite")
     write_atomically(path, content)
     return agreement
 

@@ -247,9 +247,22 @@ def test_as_many_masks_as_images(served):
         served.serving_default(tf.constant([IMAGE, IMAGE]), tf.constant([MASK]))
 
 
-def test_an_empty_batch_is_an_empty_batch(served):
-    empty = tf.zeros([0], tf.string)
-    assert served.serving_default(empty, empty)["image_bytes"].shape == [0]
+def test_an_empty_batch_is_refused(served, signatures):
+    empty, rule = tf.zeros([0], tf.string), f"must be a batch of 1 to {MAX_BATCH} images, got 0"
+    images, masks = np.zeros([0, 8, 9, 3], np.uint8), np.zeros([0, 8, 9, 1], np.uint8)
+    for fill_files in (served.serving_default, signatures[0]):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"image_bytes {rule}"):
+            fill_files(empty, empty)
+    for fill_pixels in (served.predict, signatures[1]):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"image {rule}"):
+            fill_pixels(images, masks)
+
+
+@pytest.mark.parametrize("size", [(0, 9), (9, 0), (0, 0)])
+def test_images_without_pixels_are_refused(signatures, size):
+    message = f"image must be of at least one pixel, got {size[1]} x {size[0]}"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        signatures[1](np.zeros([2, *size, 3], np.uint8), np.zeros([2, *size, 1], np.uint8))
 
 
 # The limits, in the SavedModel: 0.01 megapixels are 100 x 100 or 80 x 125 pixels.
@@ -287,7 +300,7 @@ def test_a_batch_at_the_limit_passes_and_an_image_more_is_refused(signatures):
     assert len(contents) == MAX_BATCH
     for content, result in zip(contents, results):
         np.testing.assert_array_equal(np.asarray(decoded(content)), result)
-    rule = f"must be a batch of at most {MAX_BATCH} images, got {MAX_BATCH + 1}"
+    rule = f"must be a batch of 1 to {MAX_BATCH} images, got {MAX_BATCH + 1}"
     with pytest.raises(tf.errors.InvalidArgumentError, match=f"image_bytes {rule}"):
         fill_files(*files)
     with pytest.raises(tf.errors.InvalidArgumentError, match=f"image {rule}"):
@@ -307,7 +320,9 @@ def test_the_limits_come_before_all_other_work(inpainter, monkeypatch):
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             broken.serving_default(tf.constant([IMAGE, last]), tf.constant([MASK, MASK]))
     for shape in ((1, 101, 100), (MAX_BATCH + 1, 8, 8)):
-        with pytest.raises(tf.errors.InvalidArgumentError, match=r"image must be .*of at most"):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=r"image must be (of at most|a batch of 1 to 8)"
+        ):
             broken.predict(np.zeros([*shape, 3], np.uint8), np.full([*shape, 1], 255, np.uint8))
 
 
