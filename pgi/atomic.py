@@ -26,7 +26,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         WriteError: the disk is full or read-only, or the folder is missing.
     """
-    name = path.name.encode()[:_LONGEST_NAME].decode(errors="ignore")
+    name = os.fsencode(path.name)[:_LONGEST_NAME].decode(errors="ignore")
     temporary = path.with_name(f".{name}.{secrets.token_hex(4)}.part")
     with writing(path):
         try:

@@ -381,6 +381,12 @@ def test_a_name_of_the_greatest_length_is_written(tmp_path):
         assert (tmp_path / name).read_bytes() == b"content"
 
 
+def test_a_name_that_is_not_utf_8_is_written(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    write_atomically(path, b"content")
+    assert path.read_bytes() == b"content"
+
+
 def test_what_killed_writers_left_is_removed_an_hour_later_and_nothing_else(tmp_path):
     names = [".x.0123abcd.part", ".config.json.4567cdef.part", ".x.part", "x.0123abcd.part", "x"]
     for name in names:
