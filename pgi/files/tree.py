@@ -67,13 +67,26 @@ def find(folder: Path, suffixes: Collection[str], left_out: Sequence[Path | None
         folders[:] = [name for name in folders if is_open(parent, name) and is_new(parent, name)]
         for path in (Path(parent, name) for name in names if is_open(parent, name)):
             asked = path.suffix.lower() in suffixes
-            if path.is_file():
-                if asked:
-                    files.append(path.relative_to(folder))
-                elif problem := unread_picture(path):
-                    problems[path.relative_to(folder)] = problem
-            elif asked and not path.exists():
-                problems[path.relative_to(folder)] = "a link to nothing"
+            problem = ""
+            if asked:
+                problem = _problem(path)
+            elif os.path.isfile(path):
+                problem = unread_picture(path)
+            if problem:
+                problems[path.relative_to(folder)] = problem
+            elif asked and path.is_file():
+                files.append(path.relative_to(folder))
     if not files and not problems:
         raise PlanError(f"{folder} must hold a file of {', '.join(suffixes)}, got none")
     return Tree(sorted(files), dict(sorted(problems.items())))
+
+
+def _problem(path: Path) -> str:
+    """Why a file cannot be found by its name; empty if it can."""
+    try:
+        path.stat()
+    except PermissionError as error:  # Its folder can be listed, but not entered.
+        return f"cannot be read: {error.strerror}"
+    except OSError:
+        return "a link to nothing"
+    return ""

@@ -10,6 +10,7 @@ import pytest
 
 from pgi.errors import PlanError
 from pgi.files.jobs import Job, plan
+from pgi.files.tree import find
 
 
 def make(folder: Path, *names: str) -> Path:
@@ -187,6 +188,22 @@ def test_a_subfolder_that_cannot_be_listed_is_a_problem_and_the_rest_is_filled(p
         ("images/b.png", ""),
         ("images/deep", "cannot be listed: Permission denied"),
     ]
+
+
+def test_files_of_a_folder_that_cannot_be_entered_are_problems(places, monkeypatch):
+    really_stat = os.stat
+
+    def stat_others(path, **options):
+        if not isinstance(path, int) and Path(path).parent.name == "deep":
+            raise PermissionError(13, "Permission denied", str(path))
+        return really_stat(path, **options)
+
+    make(places / "images/deep", "x.png")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", stat_others)
+        tree = find(Path("images"), [".jpg", ".png"], [])
+    assert [str(path) for path in tree.files] == ["a.jpg", "b.png"]
+    assert tree.problems[Path("deep/x.png")] == "cannot be read: Permission denied"
 
 
 def test_a_folder_that_cannot_be_listed_is_named(places, monkeypatch):
