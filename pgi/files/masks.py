@@ -17,6 +17,8 @@ from pgi.rules import check_mask_scale
 POLARITIES = ("white", "black")
 # In a mask of one colour: how far a channel of its pixels may be from it, as a JPEG's are.
 _TOLERANCE = 32
+# The same for its hue, which is less exact at a JPEG's edges. Palettes of classes differ by 64.
+_HUE_TOLERANCE = 60
 # How colourful the one colour must be: the difference of its largest and smallest channel.
 _LEAST_CHROMA = 64
 # Share of what is not black that may have another hue, as at edges in a JPEG.
@@ -113,13 +115,13 @@ def _strokes_on_black(image: Image.Image, grey: AnyArray) -> Mask | None:
     largest = pixels.max(axis=-1)
     if not (largest > 127).any():
         return None
-    colour = np.median(pixels[largest > 127], axis=0).astype(int)
+    colour = np.median(pixels[largest > 127], axis=0).astype(np.float32)
     if np.ptp(colour) < _LEAST_CHROMA:
         return None
     coloured = pixels[largest > _TOLERANCE].astype(np.float32)
     same = (np.abs(coloured - colour) <= _TOLERANCE).all(axis=-1)
     darker = coloured.max(axis=-1, keepdims=True) / colour.max() * colour
-    same_hue = (np.abs(coloured - darker) <= _TOLERANCE).all(axis=-1)
+    same_hue = (np.abs(coloured - darker) <= _HUE_TOLERANCE).all(axis=-1)
     if same.mean() <= 0.5 or same_hue.mean() < 1 - _OTHER_HUES:
         return None
     hole = largest > colour.max() / 2

@@ -65,11 +65,14 @@ def test_a_bright_colour_is_a_hole_by_its_brightness(name):
     assert not mask.reading
 
 
-def stroke(colour: int | tuple[int, ...], mode: str, ground: int | tuple[int, ...]) -> Image.Image:
-    """With smooth edges, as an editor paints it."""
+def stroke(
+    colour: int | tuple[int, ...], mode: str, ground: int | tuple[int, ...], smooth: bool = True
+) -> Image.Image:
+    """With smooth edges, as an editor paints it, or hard ones."""
     image = Image.new(mode, (400, 300), ground)
     ImageDraw.Draw(image).line([(40, 40), (300, 200), (200, 280)], fill=colour, width=60)
-    return image.resize((100, 75), Image.Resampling.BOX)
+    kind = Image.Resampling.BOX if smooth else Image.Resampling.NEAREST
+    return image.resize((100, 75), kind)
 
 
 def test_edges_of_a_stroke_are_in_the_hole_where_they_are_nearer_to_the_colour():
@@ -80,10 +83,12 @@ def test_edges_of_a_stroke_are_in_the_hole_where_they_are_nearer_to_the_colour()
 
 
 @pytest.mark.parametrize("subsampling", [0, 2])
-def test_a_red_stroke_in_a_jpeg_is_read(subsampling):
-    image = stroke((255, 0, 0), "RGB", (0, 0, 0))
-    mask = read_mask(encoded(image, "JPEG", quality=85, subsampling=subsampling), 64)
-    expected = np.asarray(stroke(255, "L", 0)) > 127
+@pytest.mark.parametrize("quality", [50, 75, 95])
+@pytest.mark.parametrize("smooth", [True, False])
+def test_a_red_stroke_in_a_jpeg_is_read(subsampling, quality, smooth):
+    image = stroke((255, 0, 0), "RGB", (0, 0, 0), smooth)
+    mask = read_mask(encoded(image, "JPEG", quality=quality, subsampling=subsampling), 64)
+    expected = np.asarray(stroke(255, "L", 0, smooth)) > 127
     assert mask.reading
     sure = ndimage.binary_dilation(expected, iterations=3) == ndimage.binary_erosion(
         expected, iterations=3
