@@ -7,6 +7,7 @@ reads its metadata. The network sees 8 bits; its results are stretched to 16.
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from dataclasses import dataclass, replace
@@ -29,9 +30,8 @@ UInt16Array = npt.NDArray[np.uint16]
 _SCALE = 257  # 65535 / 255
 _COLOUR_TYPES = {0: 1, 2: 3, 6: 4}  # Channels, by a PNG's colour type.
 _COLOUR_TYPE = 25  # Its offset.
-_DESCRIPTION, _SOFTWARE, _DATE = 270, 305, 306
 _SHORT, _ASCII, _BYTE = 3, 2, 1  # TIFF's types.
-_INCH = 2
+_UNITS, _INCH = (1, 2, 3), 2  # None, inch, centimetre.
 
 
 @dataclass(frozen=True)
@@ -205,9 +205,7 @@ def _tiff(samples: UInt16Array, options: dict[str, Any]) -> bytes:
 
     tags, file = dict(options["exif"]), io.BytesIO()
     extra: list[tuple[int, int, int | None, Any, bool]] = [
-        (tag, _ASCII, None, tags[tag], True)
-        for tag in TEXTS
-        if tag in tags and tag not in (_DESCRIPTION, _SOFTWARE, _DATE)
+        (tag, _ASCII, None, tags[tag], True) for tag in TEXTS if tag in tags
     ]
     if XMP in tags:
         extra.append((XMP, _BYTE, None, tags[XMP], True))
@@ -222,11 +220,10 @@ def _tiff(samples: UInt16Array, options: dict[str, Any]) -> bytes:
         photometric="minisblack" if samples.shape[2] == 1 else "rgb",
         extrasamples=["unassalpha"] if samples.shape[2] == 4 else None,
         compression=None if options["compression"] == "raw" else "zlib",
-        description=tags.get(_DESCRIPTION),
-        software=tags.get(_SOFTWARE, False),
-        datetime=tags[_DATE].decode("latin-1") if _DATE in tags else None,
-        resolution=(horizontal, vertical) if horizontal * vertical else None,
-        resolutionunit=int(unit) or _INCH,
+        software=False,
+        # Scanners write 1/0, too.
+        resolution=(horizontal, vertical) if 0 < horizontal * vertical < math.inf else None,
+        resolutionunit=int(unit) if unit in _UNITS else _INCH,
         iccprofile=options["icc_profile"] or None,
         extratags=extra,
         metadata=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import cv2
 import numpy as np
@@ -172,6 +173,31 @@ def test_a_16_bit_tiff_keeps_texts_profile_and_resolution(compression):
     }
     assert [float(after[tag]) for tag in (282, 283)] == pytest.approx([118.0, 59.0])
     assert after[259] == (8 if compression else 1)
+
+
+def rational(over: int, under: int) -> bytes:
+    return struct.pack("<II", over, under)
+
+
+ODD_TAGS = {
+    "a date in words": ({"extratags": [(306, 2, None, b"yesterday", True)]}, b"", b""),
+    "no number of dots": ({"resolution": (300, 300)}, rational(300, 1), rational(1, 0)),
+    "an unknown unit": (
+        {"resolutionunit": 3},
+        struct.pack("<HHIHH", 296, 3, 1, 3, 0),
+        struct.pack("<HHIHH", 296, 3, 1, 7, 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD_TAGS)
+def test_odd_tags_of_a_16_bit_tiff_do_not_stop_it(name):
+    options, found, odd = ODD_TAGS[name]
+    content = tiff(WIDE, **options)
+    assert found in content
+    result = filled(content.replace(found, odd) if found else content)
+    assert samples(result).dtype == np.uint16
+    np.testing.assert_array_equal(samples(result)[~HOLE], WIDE[~HOLE])
 
 
 @pytest.mark.parametrize("to", ["JPEG", "WEBP", "BMP"])
