@@ -59,7 +59,8 @@ class Outcome:
     Args:
         done: number of filled images.
         unchanged: number of images whose mask has no hole; they are copied.
-        skipped: number of those whose output another process made or is making.
+        skipped: number of those whose output exists.
+        elsewhere: number of those that another process is filling.
         failures: the reason of each failure.
         left: number of those that were not tried, since the disk is full.
     """
@@ -67,6 +68,7 @@ class Outcome:
     done: int = 0
     unchanged: int = 0
     skipped: int = 0
+    elsewhere: int = 0
     failures: dict[Job, str] = field(default_factory=dict)
     left: int = 0
 
@@ -75,6 +77,8 @@ class Outcome:
         if self.unchanged:
             parts.append(f"{self.unchanged} unchanged (their masks have no hole)")
         parts.append(f"{self.skipped} skipped (exist; --overwrite replaces them)")
+        if self.elsewhere:
+            parts.append(f"{self.elsewhere} left to another process, which is filling them")
         parts.append(f"{len(self.failures)} failed")
         if self.left:
             parts.append(f"{self.left} not done (the disk is full)")
@@ -102,7 +106,9 @@ def inpaint_files(jobs: Sequence[Job], inpainter: Fill, settings: Settings) -> O
         try:
             with contextlib.nullcontext(True) if settings.overwrite else claimed(job.output) as own:
                 if not own:
-                    outcome.skipped += 1
+                    exists = job.output.is_file()
+                    outcome.skipped += exists
+                    outcome.elsewhere += not exists
                     continue
                 filled = inpaint_file(job, inpainter, settings)
         except _FullDiskError as error:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from pgi.errors import RuleError
+from pgi.files.claims import claimed
 from pgi.files.inpaint import Settings, inpaint_files
 from pgi.files.jobs import Job
 from pgi.rules import mask_warning
@@ -255,6 +256,16 @@ def test_two_processes_share_the_work(tmp_path):
         assert worker.exitcode == 0
     assert sum(filled.get(timeout=5) for _ in jobs) == len(jobs) and filled.empty()
     assert sorted(os.listdir(tmp_path / "out")) == sorted(job.output.name for job in jobs)
+
+
+def test_what_another_process_is_filling_does_not_count_as_existing(tmp_path):
+    jobs = many(tmp_path, 3)
+    jobs[1].output.parent.mkdir()
+    jobs[1].output.write_bytes(b"finished")
+    with claimed(jobs[0].output):
+        outcome = inpaint_files(jobs, fill, Settings())
+    assert (outcome.done, outcome.skipped, outcome.elsewhere) == (1, 1, 1)
+    assert ", 1 left to another process, which is filling them, 0 failed" in str(outcome)
 
 
 def test_a_claim_that_a_kill_left_behind_claims_nothing(tmp_path):
