@@ -102,7 +102,12 @@ def read_file(content: bytes, max_megapixels: float) -> Picture | DeepPicture:
             colour, CMYK, or another layout that is not read.
     """
     with opened(content, max_megapixels, FORMATS) as image:
-        if bits_per_channel(image, content) != 16:
+        bits = bits_per_channel(image, content)
+        if bits > 8 and bits != 16:
+            raise PictureError(
+                f"must have 8 or 16 bits per channel, got {bits} (mode {image.mode})"
+            )
+        if bits != 16:
             return read_picture(content, max_megapixels, FORMATS)
         channels = _channels(image, content)
         # Pillow turns a TIFF upright when it loads it, and upright it is written.
@@ -131,17 +136,20 @@ def _channels(image: Image.Image, content: bytes) -> int:
     if image.format == "PNG":
         channels = _COLOUR_TYPES.get(content[_COLOUR_TYPE], 2)
         fits = channels != 2 and b"tRNS" not in dict(png_chunks(content))
+        layout = "grey with alpha" if channels == 2 else "a transparent colour"
     else:
         tags = image.tag_v2  # type: ignore[attr-defined]
         channels = int(tags.get(277, 1))
-        layout = (tags.get(262), channels, tuple(tags.get(338, ())))
-        fits = layout in ((1, 1, ()), (2, 3, ()), (2, 4, ()), (2, 4, (2,)))
+        kind = (tags.get(262), channels, tuple(tags.get(338, ())))
+        fits = kind in ((1, 1, ()), (2, 3, ()), (2, 4, ()), (2, 4, (2,)))
         fits = fits and set(tags.get(339, (1,))) == {1} and set(tags.get(258)) == {16}
         # Of two widths, Pillow could check one and OpenCV read the other.
         found = [tag for tag, _ in _entries(content)]
         fits = fits and tags.get(284, 1) == 1 and 0 < len(found) == len(set(found))
+        layout = "a TIFF of another layout" if found else "a BigTIFF"
     if not fits:
-        raise PictureError("must have 16 bits as grey, RGB or RGBA, or 8 bits per channel")
+        rule = "16 bits as grey, RGB or RGBA, or 8 bits per channel"
+        raise PictureError(f"must have {rule}, got {layout}")
     return channels
 
 
@@ -172,7 +180,7 @@ def _decoded(content: bytes, channels: int) -> UInt16Array:
 
     samples = cv2.imdecode(np.frombuffer(_not_turned(content), np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None or samples.dtype != np.uint16:
-        raise PictureError("damaged: its pixels cannot be read")
+        raise PictureError("its pixels cannot be read: damaged, or of a rare compression")
     samples = samples.reshape([*samples.shape[:2], -1])
     if samples.shape[2] != channels:
         raise PictureError(f"must have {channels} channels, got {samples.shape[2]}")

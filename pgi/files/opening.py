@@ -49,6 +49,10 @@ def opened(content: bytes, max_megapixels: float, formats: Sequence[str]) -> Ite
         name = name_of(content)
         if name and name not in FORMATS:
             problem = f"{name} is not read: convert it to PNG"
+        elif name in formats:
+            problem = (
+                f"{_SHOWN.get(name, name)} of a kind that is not read, or its header is damaged"
+            )
         raise PictureError(problem) from error
     except Exception as error:  # Pillow's decoders raise errors of many types on damaged files.
         raise PictureError(f"damaged: {str(error) or type(error).__name__}") from error

@@ -104,8 +104,10 @@ def read_picture(
     """
     with opened(content, max_megapixels, formats) as image:
         bits = bits_per_channel(image, content)
-        if bits > 8 or image.mode not in _MODES:
+        if bits > 8 or image.mode in ("F", "I"):
             raise PictureError(f"must have 8 bits per channel, got {bits} (mode {image.mode})")
+        if image.mode not in _MODES:
+            raise PictureError(f"must be grey, RGB or CMYK, got {image.mode}")
         # Pillow leaves out channels that it does not know.
         if channels(image) != len(image.getbands()):
             raise PictureError(

@@ -157,6 +157,16 @@ FIVE = np.concatenate([NOISE, OTHER[..., :1]], axis=-1)
 WIDE = NOISE.astype(np.uint16) * 257 ^ OTHER
 
 
+def twelve_bits() -> bytes:
+    """A black grey TIFF of 12 bits, which neither Pillow nor tifffile writes."""
+    size = HEIGHT * WIDTH * 12 // 8
+    shape = [(256, WIDTH), (257, HEIGHT), (258, 12), (259, 1), (262, 1)]
+    place = [(273, 8), (277, 1), (278, HEIGHT), (279, size)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in shape + place)
+    head = struct.pack("<2sHI", b"II", 42, 8 + size)
+    return head + bytes(size) + struct.pack("<H", 9) + entries + bytes(4)
+
+
 @pytest.mark.parametrize(
     "content, message",
     [
@@ -170,8 +180,12 @@ WIDE = NOISE.astype(np.uint16) * 257 ^ OTHER
             "must have 16 bits as",
         ),
         (tiff(WIDE.transpose(2, 0, 1).copy(), planarconfig="separate"), "must have 16 bits as"),
-        (png(WIDE[..., :2], 16, 4), "must have 16 bits as grey, RGB or RGBA"),
-        (png(WIDE, 16, 2, chunk(b"tRNS", bytes(6))), "must have 16 bits as grey, RGB or RGBA"),
+        (png(WIDE[..., :2], 16, 4), "must have 16 bits as grey, RGB or RGBA.* got grey with alpha"),
+        (png(WIDE, 16, 2, chunk(b"tRNS", bytes(6))), "16 bits .* got a transparent colour"),
+        (tiff(WIDE, bigtiff=True), "must have 16 bits as .* got a BigTIFF"),
+        (twelve_bits(), "must have 8 or 16 bits per channel, got 12 "),
+        (tiff(WIDE.astype(np.float32)), "^TIFF of a kind that is not read, or its header is"),
+        (encoded(RGB.convert("LAB"), "TIFF"), "must be grey, RGB or CMYK, got LAB"),
         (
             encoded(Image.new("L", (9000, 8000)), "TIFF", compression="tiff_lzw"),
             "at most 64 megapix",
