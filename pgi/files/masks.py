@@ -23,6 +23,8 @@ _HUE_TOLERANCE = 60
 _LEAST_CHROMA = 64
 # Share of what is not black that may have another hue, as at edges in a JPEG.
 _OTHER_HUES = 0.01
+# At most twice as many pixels are looked at for the colour and these shares; each takes 50 bytes.
+_SAMPLE = 2**18
 
 
 @dataclass(frozen=True)
@@ -115,10 +117,10 @@ def _strokes_on_black(image: Image.Image, grey: AnyArray) -> Mask | None:
     largest = pixels.max(axis=-1)
     if not (largest > 127).any():
         return None
-    colour = np.median(pixels[largest > 127], axis=0).astype(np.float32)
+    colour = np.median(_sample(pixels, largest > 127), axis=0).astype(np.float32)
     if np.ptp(colour) < _LEAST_CHROMA:
         return None
-    coloured = pixels[largest > _TOLERANCE].astype(np.float32)
+    coloured = _sample(pixels, largest > _TOLERANCE).astype(np.float32)
     same = (np.abs(coloured - colour) <= _TOLERANCE).all(axis=-1)
     darker = coloured.max(axis=-1, keepdims=True) / colour.max() * colour
     same_hue = (np.abs(coloured - darker) <= _HUE_TOLERANCE).all(axis=-1)
@@ -126,3 +128,11 @@ def _strokes_on_black(image: Image.Image, grey: AnyArray) -> Mask | None:
         return None
     hole = largest > colour.max() / 2
     return Mask(hole, "one colour on black: the hole is what has the colour")
+
+
+def _sample(pixels: UInt8Array, where: BoolArray) -> UInt8Array:
+    """Pixels `[N, 3]` of a part of `[H, W, 3]`, spread over all of it."""
+    places = np.flatnonzero(where)
+    step = len(places) // _SAMPLE | 1  # Odd, since many widths are even.
+    sample: UInt8Array = pixels.reshape(-1, 3)[places[::step]]
+    return sample

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -94,6 +95,19 @@ def test_a_red_stroke_in_a_jpeg_is_read(subsampling, quality, smooth):
         expected, iterations=3
     )
     np.testing.assert_array_equal(mask.hole[sure], expected[sure])
+
+
+def test_a_large_mask_of_one_colour_takes_little_memory():
+    side = 2000
+    image = Image.new("RGB", (side, side), (255, 0, 0))
+    image.paste((0, 0, 0), (0, 0, side, 10))
+    content = encoded(image)
+    tracemalloc.start()
+    mask = read_mask(content, 64)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert mask.reading and not mask.hole[:10].any() and mask.hole[10:].all()
+    assert peak < 25 * side**2
 
 
 DARK = [
