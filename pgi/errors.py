@@ -16,7 +16,13 @@ class RunFolderError(UserError):
 
 
 class WriteError(UserError, OSError):
-    """A file cannot be written, for example on a full disk; what was there before is intact."""
+    """A file cannot be written, for example on a full disk; what was there before is intact.
+
+    It has the `errno` and `strerror` of the system's error.
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # Of an OSError with an errno, Python shows these instead.
 
 
 class NoUsableImageError(UserError):

@@ -213,7 +213,7 @@ def test_warns_of_a_mask_that_may_be_inverted(inpainter: PyramidInpainter) -> No
         (np.zeros([4, 4, 3], np.uint8), np.zeros([4, 4]), "mask must be bool or uint8"),
         (np.zeros([4, 4, 3], np.uint8), np.zeros([3, 4], bool), r"image's size \(4, 4\), got \(3"),
         (np.zeros([2, 4, 4, 3], np.uint8), np.zeros([3, 4, 4], bool), r"got \(3, 4, 4\)"),
-        (np.zeros([4, 4, 3], np.uint8), np.ones([4, 4], np.uint8), "got 'a maximum of 1'"),
+        (np.zeros([4, 4, 3], np.uint8), np.ones([4, 4], np.uint8), "got a maximum of 1"),
         (
             np.zeros([4, 4, 3], np.uint8),
             np.ones([4, 4], bool),
