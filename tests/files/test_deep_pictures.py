@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from typing import Any
 
 import cv2
 import numpy as np
@@ -179,7 +180,7 @@ def rational(over: int, under: int) -> bytes:
     return struct.pack("<II", over, under)
 
 
-ODD_TAGS = {
+ODD_TAGS: dict[str, tuple[dict[str, Any], bytes, bytes]] = {
     "a date in words": ({"extratags": [(306, 2, None, b"yesterday", True)]}, b"", b""),
     "no number of dots": ({"resolution": (300, 300)}, rational(300, 1), rational(1, 0)),
     "an unknown unit": (
