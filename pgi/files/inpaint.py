@@ -178,8 +178,8 @@ def _fill(
     _write(job.output, content)
     if warning := mask_warning(hole):
         warnings.append(warning + _polarity_hint(job))
-    named = FORMAT_OF.get(job.image.suffix.lower())
-    if job.format == named == "JPEG" != picture.format:
+    named_jpeg = FORMAT_OF.get(job.image.suffix.lower()) == "JPEG"
+    if named_jpeg and job.format == "JPEG" and picture.format != "JPEG":
         warnings.append(
             f"a {picture.format} in a file named {job.image.suffix}: written as JPEG, in which "
             "known pixels are not exact"

@@ -67,8 +67,8 @@ def read_mask(content: bytes, max_megapixels: float, polarity: str = "white") ->
         image.load()
         _, orientation = read_exif(image)
         image = to_upright(image, orientation)
-        samples: AnyArray = np.asarray(image)
         if image.mode.startswith("I"):
+            samples: AnyArray = np.asarray(image)
             check_mask_scale(samples.max())
             grey: AnyArray = samples // 256
         else:
