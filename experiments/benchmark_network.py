@@ -21,8 +21,12 @@ from pgi.export.saved_model import save
 from pgi.export.served_model import ServedModel
 from pgi.images import pyramids, to_uint8
 from pgi.inference import Inpainter, PyramidInpainter, SavedModelInpainter
-from pgi.inference.restricted import complete_levels
-from pgi.layers.contextual_attention import PreparedAttention, contextual_attention
+from pgi.inference.restricted import RestrictedPyramid
+from pgi.layers.contextual_attention import (
+    PreparedAttention,
+    attention_inputs,
+    contextual_attention,
+)
 from pgi.layers.region import Region
 from pgi.models import Objective, PyramidGenerator, SubGenerator, refine
 
@@ -71,7 +75,7 @@ def _attention(side: int, kind: str) -> Callable[[], tf.Tensor]:
             return _literal(x, x, mask)
         if kind == "whole":
             return contextual_attention(x, x, mask)
-        return PreparedAttention(x[0], x[0], mask[0])(region)
+        return PreparedAttention(attention_inputs(x[0], x[0], mask[0]))(region)
 
     graph = tf.function(attend).get_concrete_function(features, mask)
     return lambda: graph(features, mask)
@@ -90,11 +94,12 @@ def _pyramid(side: int, hole: int, whole: bool = False) -> Callable[[], tf.Tenso
     keras.utils.set_random_seed(0)
     pyramid = PyramidGenerator([8, 16, 32], WIDTH)
     pyramid.build_networks()
+    restricted = RestrictedPyramid(pyramid)
 
     def fill(image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         if whole:
             return pyramid(pyramids(image, mask, 3))[-1].completed
-        return complete_levels(pyramid, image, mask)[-1]
+        return restricted(image, mask)[-1]
 
     signature = [tf.TensorSpec([1, None, None, 3]), tf.TensorSpec([1, None, None, 1])]
     graph = tf.function(fill, input_signature=signature, autograph=False)

@@ -17,7 +17,8 @@ from pgi.rules import check, check_mask_scale
 
 def to_float(image: tf.Tensor) -> tf.Tensor:
     """uint8 in [0, 255] to float32 in [-1, 1]."""
-    return tf.cast(image, tf.float32) / 127.5 - 1.0
+    # A division by 127.5 would be rounded differently in and outside of graphs.
+    return tf.cast(image, tf.float32) * (1 / 127.5) - 1.0
 
 
 def to_uint8(image: tf.Tensor) -> tf.Tensor:

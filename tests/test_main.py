@@ -16,7 +16,7 @@ from scipy import ndimage
 
 import pgi
 from pgi import inference
-from pgi.__main__ import main
+from pgi.__main__ import main, program
 from pgi.errors import RuleError, RunFolderError
 from tests.files.picture_files import FILL, HOLE, NOISE, OPAQUE, decoded, encoded
 from tests.tiny_run import write_run
@@ -71,6 +71,7 @@ def test_a_folder_is_filled_and_the_program_says_with_which_weights(model, capsy
         == "3 done, 0 skipped (exist; --overwrite replaces them), 0 failed; outputs in out\n"
     )
     assert shown.err.startswith("weights: run/checkpoints/step-7, moving average\n")
+    assert "3/3" in shown.err and "loading" not in shown.err
     assert model.loaded == [Path("run")] and model.calls == 3
     for name in ("a", "b", "c"):
         pixels = np.asarray(decoded(Path(f"out/{name}.png").read_bytes()))
@@ -283,7 +284,7 @@ def test_the_program_runs_as_a_module_and_as_an_installed_command():
     config.read(ROOT / "setup.cfg")
     name, _, place = config["options.entry_points"]["console_scripts"].strip().partition(" = ")
     module, _, function = place.partition(":")
-    assert name == "pgi" and getattr(importlib.import_module(module), function) is main
+    assert name == "pgi" and getattr(importlib.import_module(module), function) is program
 
 
 @pytest.mark.slow

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import skimage.data
-import tensorflow as tf
 from PIL import Image
 
 from pgi.arrays import AnyArray, BoolArray, FloatArray, UInt8Array
@@ -22,7 +21,7 @@ from pgi.errors import ExportError
 from pgi.export.portable import explained
 from pgi.images import to_uint8
 from pgi.inference.pyramid_inpainter import mirrored
-from pgi.inference.restricted import complete_levels
+from pgi.inference.restricted import RestrictedPyramid
 from pgi.models import PyramidGenerator
 
 # `run(image, mask)` of a runtime: returns the outputs of `portable_function`.
@@ -125,19 +124,14 @@ def require_agreement(
 
 def reference(model: PyramidGenerator) -> Callable[[UInt8Array, BoolArray], FloatArray]:
     """A `PyramidInpainter`'s result as float32 `[H, W, 3]` in [-1, 1], of an image and its hole."""
+    pyramid = RestrictedPyramid(model, compiled=True)
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None, None, 3], tf.uint8),
-            tf.TensorSpec([None, None], tf.bool),
-        ],
-        autograph=False,
-    )
-    def completed(image: tf.Tensor, hole: tf.Tensor) -> tf.Tensor:
-        height, width = tf.unstack(tf.shape(hole))
-        return complete_levels(model, *mirrored(model, image, hole))[-1][0, :height, :width]
+    def completed(image: UInt8Array, hole: BoolArray) -> FloatArray:
+        height, width = hole.shape
+        filled = pyramid(*mirrored(image, hole, pyramid.depth))[-1]
+        return np.asarray(filled[0, :height, :width])
 
-    return lambda image, hole: np.asarray(completed(image, hole))
+    return completed
 
 
 def example(photograph: str, height: int, width: int) -> tuple[UInt8Array, UInt8Array]:

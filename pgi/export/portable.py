@@ -41,7 +41,8 @@ def portable_function(
         rows, columns = tf.unstack(tf.shape(image)[1:3])
         # In float, because TensorFlow Lite cannot compare uint8.
         hole = tf.cast(mask[0, :, :, 0], tf.float32) > 127.5
-        pyramid = pyramids(*mirrored(model, image[0], hole), len(model.levels))
+        levels = len(model.levels)
+        pyramid = pyramids(*mirrored(image[0], hole, levels), levels)
         with _direct_dilation(model):
             completed = model(pyramid)[-1].completed[:, :rows, :columns]
         completed = tf.ensure_shape(completed, [1, height, width, 3])

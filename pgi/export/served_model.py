@@ -18,6 +18,7 @@ from pgi.export.image_codec import (
 )
 from pgi.export.limits import MAX_BATCH, MAX_MEGAPIXELS
 from pgi.inference.pyramid_inpainter import complete_image
+from pgi.inference.restricted import RestrictedPyramid
 from pgi.models import PyramidGenerator
 
 _FILES = tf.TensorSpec([None], tf.string)
@@ -49,9 +50,10 @@ class ServedModel(tf.Module):
     def __init__(self, model: PyramidGenerator, max_megapixels: float = MAX_MEGAPIXELS) -> None:
         super().__init__()
         self._variables = model.generator_variables
+        pyramid = RestrictedPyramid(model)
         # Shared by both functions, so that the graph contains the networks once.
         self._fill_hole = tf.function(
-            lambda image, hole: complete_image(model, image, hole)[-1],
+            lambda image, hole: complete_image(pyramid, image, hole)[-1],
             input_signature=[
                 tf.TensorSpec([None, None, 3], tf.uint8),
                 tf.TensorSpec([None, None], tf.bool),

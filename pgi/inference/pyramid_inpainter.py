@@ -9,7 +9,7 @@ import tensorflow as tf
 from pgi.arrays import AnyArray, UInt8Array
 from pgi.images import complete, pyramids, to_float, to_uint8
 from pgi.inference.inpainter import checked, fill_batch
-from pgi.inference.restricted import complete_levels
+from pgi.inference.restricted import RestrictedPyramid
 from pgi.models import PyramidGenerator
 
 _SIGNATURE = (tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([None, None], tf.bool))
@@ -33,10 +33,10 @@ class PyramidInpainter:
         self, model: PyramidGenerator, origin: str = "", warning: str | None = None
     ) -> None:
         self.model, self.origin, self.warning = model, origin, warning
-        # Nothing in them needs AutoGraph, which would double the time of the first call.
-        compiled = functools.partial(tf.function, input_signature=_SIGNATURE, autograph=False)
-        self._complete = compiled(functools.partial(complete_image, model))
-        self._raw = compiled(functools.partial(_raw_image, model))
+        self._complete = functools.partial(complete_image, RestrictedPyramid(model, compiled=True))
+        self._raw = tf.function(
+            functools.partial(_raw_image, model), input_signature=_SIGNATURE, autograph=False
+        )
 
     def __call__(self, image: UInt8Array, mask: AnyArray) -> UInt8Array:
         return fill_batch(image, mask, lambda *one: self._complete(*one)[-1].numpy())
@@ -54,11 +54,13 @@ class PyramidInpainter:
         return raw
 
 
-def complete_image(model: PyramidGenerator, image: tf.Tensor, hole: tf.Tensor) -> list[tf.Tensor]:
-    """`Inpainter.completed_levels` as part of a graph, without checks.
+def complete_image(
+    pyramid: RestrictedPyramid, image: tf.Tensor, hole: tf.Tensor
+) -> list[tf.Tensor]:
+    """`Inpainter.completed_levels` of tensors, also as part of a graph, without checks.
 
     Args:
-        model: built.
+        pyramid: fills holes.
         image: uint8 `[H, W, 3]`.
         hole: bool `[H, W]`.
 
@@ -66,22 +68,20 @@ def complete_image(model: PyramidGenerator, image: tf.Tensor, hole: tf.Tensor) -
         uint8 `[H / 2**k, W / 2**k, 3]`, sides rounded up, coarsest first.
     """
     levels = []
-    for k, level in enumerate(reversed(complete_levels(model, *mirrored(model, image, hole)))):
+    for k, level in enumerate(reversed(pyramid(*mirrored(image, hole, pyramid.depth)))):
         height, width = (-(-side // 2**k) for side in tf.unstack(tf.shape(hole)))
         levels.append(to_uint8(level[0, :height, :width]))
     levels[0] = complete(image, levels[0], tf.cast(hole, tf.float32)[:, :, None])
     return levels[::-1]
 
 
-def mirrored(
-    model: PyramidGenerator, image: tf.Tensor, hole: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """An image and its hole as a model's inputs, mirrored to a size that its levels can halve.
+def mirrored(image: tf.Tensor, hole: tf.Tensor, levels: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """An image and its hole as inputs of that many levels, mirrored to a size that they can halve.
 
     From uint8 `[H, W, 3]` and bool `[H, W]` to `[1, H', W', 3]` in [-1, 1] and `[1, H', W', 1]`,
     1 = hole.
     """
-    multiple = 8 * 2 ** (len(model.levels) - 1)
+    multiple = 8 * 2 ** (levels - 1)
     pixels, mask = to_float(image), tf.cast(hole, tf.float32)
     for axis in (0, 1):
         pixels, mask = (_extended(x, axis, multiple) for x in (pixels, mask))
@@ -98,6 +98,7 @@ def _extended(x: tf.Tensor, axis: int, multiple: int) -> tf.Tensor:
 
 
 def _raw_image(model: PyramidGenerator, image: tf.Tensor, hole: tf.Tensor) -> tf.Tensor:
-    outputs = model(pyramids(*mirrored(model, image, hole), len(model.levels)))
+    levels = len(model.levels)
+    outputs = model(pyramids(*mirrored(image, hole, levels), levels))
     height, width = tf.unstack(tf.shape(hole))
     return to_uint8(outputs[-1].refined[0])[:height, :width]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from pgi.layers.region import Region, Size
@@ -87,12 +88,19 @@ def paint(
 
     Args:
         regions: `[N, 4]` int32, disjoint.
-        compute: returns a region's pixels, `[1, region.height, region.width, channels]`.
+        compute: returns a region's pixels, `[1, region.height, region.width, channels]`. Outside of
+            a graph its regions are of Python's ints.
         height, width, channels: of the image.
 
     Returns:
         `[1, height, width, channels]` float32.
     """
+    if tf.executing_eagerly():
+        painted = np.zeros([1, height, width, channels], np.float32)
+        for top, left, high, wide in regions.numpy().tolist():
+            pixels = compute(Region(top, left, high, wide))
+            painted[:, top : top + high, left : left + wide] = tf.cast(pixels, tf.float32)
+        return tf.constant(painted)
 
     def put(index: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         region = Region(*tf.unstack(regions[index], num=4))

@@ -8,9 +8,16 @@ hole times the image, and memory with the image.
 
 The result equals that of the whole image up to float rounding. With fusion of features a level
 needs the lower level's features far around the hole, so there the whole image is computed.
+
+Tracing all of this as one graph takes seconds, most of them for the arithmetic of rectangles. So
+where speed of the first result counts, only the networks and attention are graphs, and the
+rectangles are Python's.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -27,90 +34,165 @@ from pgi.models.sub_generator import SubGenerator
 # image of this size takes 4.7 GB, attention included (experiments/results/benchmark.md).
 MAX_SIDE = 2048
 
+_INTEGER = tf.TensorSpec([], tf.int32)
+_REGION = Region(*[_INTEGER] * 4)
+# From a function and the specs of its arguments to what computes it.
+_Wrap = Callable[..., Callable[..., Any]]
 
-def complete_levels(
-    pyramid: PyramidGenerator, image: tf.Tensor, mask: tf.Tensor, max_side: int = MAX_SIDE
-) -> list[tf.Tensor]:
-    """The levels' completed images, for one image of any fitting size.
+
+class RestrictedPyramid:
+    """A pyramid that computes only what influences the hole, in an image of any fitting size.
+
+    Called as `levels = restricted(image, mask, max_side=MAX_SIDE)`: `image` `[1, H, W, 3]` in
+    [-1, 1], whose pixels under the mask have no influence; `mask` `[1, H, W, 1]`, 1 = hole; H and W
+    multiples of `8 * 2 ** (levels - 1)`; `max_side` of the largest rectangle computed at once,
+    without its margin, in pixels, a multiple of 8. Returns the levels' completed images,
+    `[1, H / 2**k, W / 2**k, 3]` in [-1, 1], coarsest first.
 
     Args:
         pyramid: built.
-        image: `[1, H, W, 3]` in [-1, 1]; pixels under the mask have no influence. H and W are
-            multiples of `8 * 2 ** (levels - 1)`.
-        mask: `[1, H, W, 1]`, 1 = hole.
-        max_side: of the largest rectangle computed at once, without its margin, in pixels, a
-            multiple of 8.
+        compiled: whether the networks and attention become graphs, each traced once for all sizes.
+            For calls outside of graphs: in a graph everything is one anyway.
 
-    Returns:
-        `[1, H / 2**k, W / 2**k, 3]` in [-1, 1], coarsest first.
+    Attributes:
+        depth: number of levels.
 
     Section 4 ("any resolution"). The restriction to holes is ours.
     """
-    images, masks = pyramids(image, mask, len(pyramid.levels))
-    if any(level.fusion.startswith("feature") for level in pyramid.sub_generators):
-        return [output.completed for output in pyramid((images, masks))]
-    results: list[tf.Tensor] = []
-    for sub_generator, image, mask in zip(pyramid.sub_generators, images, masks):
-        lower = results[-1] if results and sub_generator.fusion != "none" else None
-        results.append(_complete_level(sub_generator, image, mask, lower, max_side))
-    return results
+
+    def __init__(self, pyramid: PyramidGenerator, compiled: bool = False) -> None:
+        graph = _graph if compiled else _as_it_is
+        self._levels: list[_Level] = []
+        self.depth = len(pyramid.levels)
+        if any(level.fusion.startswith("feature") for level in pyramid.sub_generators):
+            self._whole = graph(lambda *images: _whole(pyramid, *images), _pixels(3), _pixels(1))
+            return
+        shared = _Shared(pyramid.sub_generators[-1].refine, graph)
+        self._levels = [_Level(x, graph, shared) for x in pyramid.sub_generators]
+
+    def __call__(
+        self, image: tf.Tensor, mask: tf.Tensor, max_side: int = MAX_SIDE
+    ) -> list[tf.Tensor]:
+        results: list[tf.Tensor] = []
+        if not self._levels:
+            results = self._whole(image, mask)
+            return results
+        images, masks = pyramids(image, mask, self.depth)
+        for level, image, mask in zip(self._levels, images, masks):
+            results.append(level(image, mask, results[-1] if results else None, max_side))
+        return results
 
 
-def _complete_level(
-    sub_generator: SubGenerator,
-    image: tf.Tensor,
-    mask: tf.Tensor,
-    lower: tf.Tensor | None,
-    max_side: int,
-) -> tf.Tensor:
-    """A level's completed image, given that of the level below."""
-    refine = sub_generator.refine
-    _, height, width, _ = dimensions(image)
-    image = remove_hole(image, mask)
-    margin = _cells(4 * refine.merge_reach + refine.convolution_reach)
-    regions = hole_regions(mask, margin, max_side)
+class _Shared:
+    """What has no weights, so that one graph serves all levels."""
 
-    upsampled = None if lower is None else double_bilinear(lower)
-    if sub_generator.coarse is None:
-        coarse = fused = upsampled
-    else:
-        network = sub_generator.coarse
-
-        def first_guess(region: Region) -> tf.Tensor:
-            wider = region.grown(_cells(network.reach), height, width)
-            return region.within(wider).cut(network(wider.cut(image), wider.cut(mask))[0])
-
-        coarse = paint(regions, first_guess, height, width, 3)
-        fused = coarse if upsampled is None else coarse + upsampled
-    convolution_input, attention_input = sub_generator.refine_inputs(image, mask, coarse, fused)
-    features = _attention_features(refine, attention_input, max_side)
-    attention = refine.prepare_attention(features, mask)
-
-    def refined(region: Region) -> tf.Tensor:
-        inner = region.grown(_cells(4 * refine.merge_reach), height, width)
-        outer = inner.grown(_cells(refine.convolution_reach), height, width)
-        convolution = refine.convolution_features(outer.cut(convolution_input))
-        convolution = inner.within(outer).downscaled(4).cut(convolution)
-        attended = tf.cast(attention(inner.downscaled(4))[None], convolution.dtype)
-        return region.within(inner).cut(refine.merge(convolution, attended))
-
-    return complete(image, paint(regions, refined, height, width, 3), mask)
+    def __init__(self, refine: RefineNetwork, graph: _Wrap) -> None:
+        features = _pixels(refine.feature_channels)
+        self.hole_regions = graph(hole_regions, _pixels(1), _INTEGER, _INTEGER)
+        self.prepare_attention = graph(refine.prepare_attention, features, _pixels(1))
+        self.attend = graph(refine.attend_region, refine.attention_specs(), _REGION)
 
 
-def _attention_features(refine: RefineNetwork, image: tf.Tensor, max_side: int) -> tf.Tensor:
-    """The attention encoder's features of the whole image, `[1, H/4, W/4, 2 * width]`."""
-    _, height, width, _ = dimensions(image)
-    whole = tf.reshape(tf.stack([0, 0, height, width]), [1, 4])
-    margin = _cells(refine.attention_encoder_reach)
+class _Level:
+    """A sub-generator that computes only what influences the hole."""
 
-    def compute(quarter: Region) -> tf.Tensor:
-        region = Region(*(4 * part for part in quarter))
-        wider = region.grown(margin, height, width)
-        features = run(refine.attention_encoder, wider.cut(image))
-        return region.within(wider).downscaled(4).cut(features)
+    def __init__(self, sub_generator: SubGenerator, graph: _Wrap, shared: _Shared) -> None:
+        self.sub_generator, self.refine = sub_generator, sub_generator.refine
+        self.shared = shared
+        self.first_guess = graph(self._first_guess, _pixels(3), _pixels(1))
+        self.encode = graph(self._encode, _pixels(3))
+        features = _pixels(self.refine.feature_channels)
+        self.redraw = graph(self._redraw, _pixels(3), _REGION, features)
 
-    channels = refine.attention_encoder[-1].filters // 2
-    return paint(split(whole, max_side) // 4, compute, height // 4, width // 4, channels)
+    def _first_guess(self, image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        coarse, _ = self.sub_generator.coarse(image, mask)  # type: ignore[misc]  # Not None here.
+        return coarse
+
+    def _encode(self, image: tf.Tensor) -> tf.Tensor:
+        return tf.cast(run(self.refine.attention_encoder, image), tf.float32)
+
+    def _redraw(self, image: tf.Tensor, inner: Region, attended: tf.Tensor) -> tf.Tensor:
+        """The refine network's result in a region of its features.
+
+        Args:
+            image: the region's surroundings, input of the convolution path.
+            inner: the region in that path's features.
+            attended: attention's result in the region.
+        """
+        convolution = inner.cut(self.refine.convolution_features(image))
+        return self.refine.merge(convolution, tf.cast(attended, convolution.dtype))
+
+    def __call__(
+        self, image: tf.Tensor, mask: tf.Tensor, lower: tf.Tensor | None, max_side: int
+    ) -> tf.Tensor:
+        """The level's completed image, given that of the level below."""
+        refine, sub_generator = self.refine, self.sub_generator
+        _, height, width, _ = dimensions(image)
+        image = remove_hole(image, mask)
+        margin = _cells(4 * refine.merge_reach + refine.convolution_reach)
+        regions = self.shared.hole_regions(mask, margin, max_side)
+
+        fuses = lower is not None and sub_generator.fusion != "none"
+        upsampled = double_bilinear(lower) if fuses else None
+        if sub_generator.coarse is None:
+            coarse = fused = upsampled
+        else:
+            reach = _cells(sub_generator.coarse.reach)
+
+            def first_guess(region: Region) -> tf.Tensor:
+                wider = region.grown(reach, height, width)
+                guess = self.first_guess(wider.cut(image), wider.cut(mask))
+                return region.within(wider).cut(guess)
+
+            coarse = paint(regions, first_guess, height, width, 3)
+            fused = coarse if upsampled is None else coarse + upsampled
+        convolution_input, attention_input = sub_generator.refine_inputs(image, mask, coarse, fused)
+        features = self._attention_features(attention_input, max_side)
+        attention = self.shared.prepare_attention(features, mask)
+
+        def refined(region: Region) -> tf.Tensor:
+            inner = region.grown(_cells(4 * refine.merge_reach), height, width)
+            outer = inner.grown(_cells(refine.convolution_reach), height, width)
+            attended = self.shared.attend(attention, inner.downscaled(4))
+            inner_features = inner.within(outer).downscaled(4)
+            redrawn = self.redraw(outer.cut(convolution_input), inner_features, attended)
+            return region.within(inner).cut(redrawn)
+
+        return complete(image, paint(regions, refined, height, width, 3), mask)
+
+    def _attention_features(self, image: tf.Tensor, max_side: int) -> tf.Tensor:
+        """The attention encoder's features of the whole image, `[1, H/4, W/4, 2 * width]`."""
+        _, height, width, _ = dimensions(image)
+        if isinstance(height, int) and isinstance(width, int) and max(height, width) <= max_side:
+            return self.encode(image)
+        whole = tf.reshape(tf.stack([0, 0, height, width]), [1, 4])
+        margin = _cells(self.refine.attention_encoder_reach)
+
+        def compute(quarter: Region) -> tf.Tensor:
+            region = Region(*(4 * part for part in quarter))
+            wider = region.grown(margin, height, width)
+            return region.within(wider).downscaled(4).cut(self.encode(wider.cut(image)))
+
+        channels = self.refine.feature_channels
+        return paint(split(whole, max_side) // 4, compute, height // 4, width // 4, channels)
+
+
+def _whole(pyramid: PyramidGenerator, image: tf.Tensor, mask: tf.Tensor) -> list[tf.Tensor]:
+    return [output.completed for output in pyramid(pyramids(image, mask, len(pyramid.levels)))]
+
+
+def _pixels(channels: int) -> tf.TensorSpec:
+    return tf.TensorSpec([1, None, None, channels])
+
+
+def _graph(function: Callable[..., Any], *specs: Any) -> Callable[..., Any]:
+    # Nothing in them needs AutoGraph, which would double the time of the first call.
+    graph: Callable[..., Any] = tf.function(function, input_signature=specs, autograph=False)
+    return graph
+
+
+def _as_it_is(function: Callable[..., Any], *specs: Any) -> Callable[..., Any]:
+    return function
 
 
 def _cells(pixels: int) -> int:

@@ -18,7 +18,7 @@ class AttentionInputs(NamedTuple):
         queries: `[h + 2, w + 2, C]`, from `pgi.layers.patches.with_border`.
         key_patches: `[keys, 9 * C]`, normalised; if scores are fused, with a row of zeros before
             the first key and after the last.
-        usable: `[keys]`, 1 where a key's patch touches no hole, else 0.
+        usable: `[h', w']`, 1 where a key's patch touches no hole, else 0.
         blocks: `[(h' + 1) * (w' + 1), D]`: the blocks of which the keys' pasted patches consist.
     """
 
@@ -81,9 +81,10 @@ class AttentionTile:
         """`[rows, columns, keys]`: weights, 0 for keys in the hole and queries off the grid."""
         score = self._fused_scores if self.fuse else self._scores
         scores = score(inputs, rows, columns)
-        attention = tf.nn.softmax(scores * (inputs.usable * self.softmax_scale))
+        usable = tf.reshape(inputs.usable, [-1])
+        attention = tf.nn.softmax(scores * (usable * self.softmax_scale))
         on_grid = within(rows, self.height)[:, None] & within(columns, self.width)[None, :]
-        return attention * inputs.usable * tf.cast(on_grid, tf.float32)[:, :, None]
+        return attention * usable * tf.cast(on_grid, tf.float32)[:, :, None]
 
     def _scores(self, inputs: AttentionInputs, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
         """Correlation of patches, the keys' normalised: `[rows, columns, keys]`.

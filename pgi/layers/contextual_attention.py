@@ -81,7 +81,8 @@ def contextual_attention(
     mask = tf.broadcast_to(mask, [batch, *dimensions(mask)[1:]])
 
     def attend(image: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        attention = PreparedAttention(*image, rate=rate, softmax_scale=softmax_scale, fuse=fuse)
+        inputs = attention_inputs(*image, rate=rate, fuse=fuse)
+        attention = PreparedAttention(inputs, rate=rate, softmax_scale=softmax_scale, fuse=fuse)
         return attention(Region(0, 0, height, width), max_bytes, recompute=True)
 
     result = tf.TensorSpec(foreground.shape[1:])
@@ -101,6 +102,42 @@ def _map(
     return tf.map_fn(fn, elements, parallel_iterations=1, fn_output_signature=result)
 
 
+def attention_inputs(
+    foreground: tf.Tensor,
+    background: tf.Tensor,
+    mask: tf.Tensor,
+    *,
+    rate: int = 2,
+    fuse: bool = True,
+) -> AttentionInputs:
+    """What a `PreparedAttention` reads, of one image.
+
+    Arguments and errors are those of `contextual_attention`, for one image: `foreground`
+    `[H, W, C]`, `background` `[H', W', C]`, `mask` `[H', W', 1]`.
+    """
+    for name, features in (("foreground", foreground), ("background", background)):
+        if any(size is not None and size % rate for size in features.shape[:2]):
+            raise ValueError(
+                f"height and width of {name} must be multiples of rate={rate}, "
+                f"got {tuple(features.shape[:2])}"
+            )
+    values = tf.cast(background, tf.float32)
+    queries, keys = _shrink(tf.cast(foreground, tf.float32), rate), _shrink(values, rate)
+    height, width, _ = dimensions(keys)
+    # The fuse passes look one key beyond either end.
+    beyond = int(fuse)
+    patches = take_patches(with_border(keys), tf.range(-beyond, height * width + beyond))
+    norms = tf.pad(inverse_norms(keys), [[beyond, beyond]])
+    holes = tf.cast(_shrink(mask, rate), tf.float32)[None]
+    touched = tf.nn.max_pool2d(holes, 3, strides=1, padding="SAME")
+    return AttentionInputs(
+        queries=with_border(queries),
+        key_patches=patches * norms[:, None],
+        usable=tf.cast(tf.equal(touched[0, :, :, 0], 0.0), tf.float32),
+        blocks=_blocks(values, rate),
+    )
+
+
 class PreparedAttention:
     """Contextual attention of one image, computed for any region of the result.
 
@@ -108,46 +145,24 @@ class PreparedAttention:
     `[region.height, region.width, C]` float32, the region of the whole result. `recompute` keeps
     the gradient within the bound too, at the cost of a second forward pass.
 
-    Arguments and errors of the constructor are those of `contextual_attention`, for one image:
-    `foreground` `[H, W, C]`, `background` `[H', W', C]`, `mask` `[H', W', 1]`.
+    Args:
+        inputs: of `attention_inputs`, with the same `rate` and `fuse`.
+        rate, softmax_scale, fuse: see `contextual_attention`.
     """
 
     def __init__(
         self,
-        foreground: tf.Tensor,
-        background: tf.Tensor,
-        mask: tf.Tensor,
+        inputs: AttentionInputs,
         *,
         rate: int = 2,
         softmax_scale: float = 10.0,
         fuse: bool = True,
     ) -> None:
-        for name, features in (("foreground", foreground), ("background", background)):
-            if any(size is not None and size % rate for size in features.shape[:2]):
-                raise ValueError(
-                    f"height and width of {name} must be multiples of rate={rate}, "
-                    f"got {tuple(features.shape[:2])}"
-                )
-        self.rate = rate
-        values = tf.cast(background, tf.float32)
-        queries, keys = _shrink(tf.cast(foreground, tf.float32), rate), _shrink(values, rate)
-        height, width, self.channels = dimensions(queries)
-        key_height, key_width, _ = dimensions(keys)
+        self.inputs, self.rate = inputs, rate
+        rows, columns, self.channels = dimensions(inputs.queries)
+        key_height, key_width = dimensions(inputs.usable)
         self.keys = key_height * key_width
-        self.tile = AttentionTile(height, width, key_height, key_width, softmax_scale, fuse)
-        # The fuse passes look one key beyond either end.
-        beyond = int(fuse)
-        patches = take_patches(with_border(keys), tf.range(-beyond, self.keys + beyond))
-        norms = tf.pad(inverse_norms(keys), [[beyond, beyond]])
-        holes = tf.cast(_shrink(mask, rate), tf.float32)[None]
-        touched = tf.nn.max_pool2d(holes, 3, strides=1, padding="SAME")
-        usable = tf.cast(tf.equal(touched, 0.0), tf.float32)
-        self.inputs = AttentionInputs(
-            queries=with_border(queries),
-            key_patches=patches * norms[:, None],
-            usable=tf.reshape(usable, [self.keys]),
-            blocks=_blocks(values, rate),
-        )
+        self.tile = AttentionTile(rows - 2, columns - 2, key_height, key_width, softmax_scale, fuse)
 
     def __call__(
         self, region: Region, max_bytes: int | None = None, recompute: bool = False

@@ -20,7 +20,8 @@ class GatedConv2D(keras.layers.Conv2D):
         filters: channels of the convolution, even: features first, gates second.
         kernel_size: side of the kernel in pixels.
         strides: step in pixels.
-        dilation_rate: distance of the kernel's elements in pixels.
+        dilation_rate: distance of the kernel's elements in pixels. A layer that is not `trainable`
+            computes dilated convolutions faster, but may have no gradient.
         activation: of the features, a name or a function.
         kernel_initializer: a name or a `keras.initializers.Initializer`.
         convolution_dtype: "float32", or "bfloat16" for the convolution alone, which processors with
@@ -62,9 +63,16 @@ class GatedConv2D(keras.layers.Conv2D):
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         if self.convolution_dtype == "float32":
-            return super().convolution_op(inputs, kernel)
+            return self._convolve(inputs, kernel)
         arguments = (tf.cast(x, self.convolution_dtype) for x in (inputs, kernel))
-        return tf.cast(super().convolution_op(*arguments), inputs.dtype)
+        return tf.cast(self._convolve(*arguments), inputs.dtype)
+
+    def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        if self.trainable or self.dilation_rate == (1, 1):
+            return super().convolution_op(inputs, kernel)
+        # Keras splits a dilated convolution's input into parts, because TensorFlow's own op has no
+        # gradient on a CPU. The op is faster, and a third of the graph.
+        return tf.nn.conv2d(inputs, kernel, 1, "SAME", dilations=self.dilation_rate)
 
     def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
         shape = super().compute_output_shape(input_shape).as_list()

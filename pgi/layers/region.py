@@ -9,6 +9,16 @@ import tensorflow as tf
 Size: TypeAlias = "int | tf.Tensor"
 
 
+def larger(a: Size, b: Size) -> Size:
+    """The maximum; an int if both are."""
+    return max(a, b) if isinstance(a, int) and isinstance(b, int) else tf.maximum(a, b)
+
+
+def smaller(a: Size, b: Size) -> Size:
+    """The minimum; an int if both are."""
+    return min(a, b) if isinstance(a, int) and isinstance(b, int) else tf.minimum(a, b)
+
+
 class Region(NamedTuple):
     """A rectangle of pixels: first row, first column, number of rows, number of columns."""
 
@@ -19,9 +29,9 @@ class Region(NamedTuple):
 
     def grown(self, margin: int, height: Size, width: Size) -> Region:
         """Larger by `margin` pixels on each side, clipped to an image of that height and width."""
-        top, left = tf.maximum(self.top - margin, 0), tf.maximum(self.left - margin, 0)
-        bottom = tf.minimum(self.top + self.height + margin, height)
-        right = tf.minimum(self.left + self.width + margin, width)
+        top, left = larger(self.top - margin, 0), larger(self.left - margin, 0)
+        bottom = smaller(self.top + self.height + margin, height)
+        right = smaller(self.left + self.width + margin, width)
         return Region(top, left, bottom - top, right - left)
 
     def within(self, other: Region) -> Region:

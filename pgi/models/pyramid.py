@@ -201,8 +201,8 @@ class PyramidGenerator(keras.Model):
 
     @property
     def generator_variables(self) -> list[tf.Variable]:
-        """Trainable variables of all sub-generators, coarsest first."""
-        return [v for network in self.sub_generators for v in network.trainable_variables]
+        """Weights of all sub-generators, coarsest first."""
+        return [v for network in self.sub_generators for v in network.weights]
 
     @property
     def discriminator_variables(self) -> list[tf.Variable]:

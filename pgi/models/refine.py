@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from tensorflow import keras
 
-from pgi.layers.contextual_attention import PreparedAttention, contextual_attention
+from pgi.layers.attention_tile import AttentionInputs
+from pgi.layers.contextual_attention import (
+    PreparedAttention,
+    attention_inputs,
+    contextual_attention,
+)
+from pgi.layers.region import Region
 from pgi.layers.resize import dimensions, nearest_align_corners
 from pgi.models.blocks import (
     PLAIN,
@@ -103,15 +109,34 @@ class RefineNetwork(keras.layers.Layer):
         max_bytes = self.computation.attention_max_bytes
         return contextual_attention(features, features, mask, max_bytes=max_bytes)
 
-    def prepare_attention(self, features: tf.Tensor, mask: tf.Tensor) -> PreparedAttention:
-        """`attend` for one image, `[1, H/4, W/4, 2 * width]`, to be computed region by region."""
+    def prepare_attention(self, features: tf.Tensor, mask: tf.Tensor) -> AttentionInputs:
+        """What `attend_region` reads, of one image: features `[1, H/4, W/4, 2 * width]`."""
         mask = nearest_align_corners(mask, *dimensions(features)[1:3])
-        return PreparedAttention(features[0], features[0], mask[0])
+        return attention_inputs(features[0], features[0], mask[0])
+
+    def attention_specs(self) -> AttentionInputs:
+        """Specs of `AttentionInputs` of images of any size, for a graph."""
+        channels = self.feature_channels
+        return AttentionInputs(
+            queries=tf.TensorSpec([None, None, channels]),
+            key_patches=tf.TensorSpec([None, 9 * channels]),
+            usable=tf.TensorSpec([None, None]),
+            blocks=tf.TensorSpec([None, 4 * channels]),
+        )
+
+    def attend_region(self, inputs: AttentionInputs, region: Region) -> tf.Tensor:
+        """A region of the result of `attend`, `[1, region.height, region.width, 2 * width]`."""
+        return PreparedAttention(inputs)(region)[None]
 
     def merge(self, convolution: tf.Tensor, attention: tf.Tensor) -> tf.Tensor:
         """Merges the features of both paths, each `[B, h, w, 2 * width]`, to `[B, 4h, 4w, 3]`."""
         merged = tf.concat([convolution, run(self.attention_tail, attention)], axis=-1)
         return self.computation.part(self.decoder)(merged)
+
+    @property
+    def feature_channels(self) -> int:
+        """Channels of either path's features: 2 * width."""
+        return int(self.attention_encoder[-1].filters) // 2
 
     @property
     def merge_reach(self) -> int:

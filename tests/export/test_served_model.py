@@ -310,7 +310,7 @@ def test_a_batch_at_the_limit_passes_and_an_image_more_is_refused(signatures):
 def test_the_limits_come_before_all_other_work(inpainter, monkeypatch):
     """With a network that fails if it is run, and masks that another rule refuses."""
 
-    def fails(model, image, hole):
+    def fails(pyramid, image, hole):
         with tf.control_dependencies([tf.debugging.Assert(False, ["it was run"])]):
             return [tf.identity(image)]
 

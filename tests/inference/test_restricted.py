@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from pgi.images import pyramids
-from pgi.inference.restricted import complete_levels
+from pgi.inference.restricted import RestrictedPyramid
 from pgi.models import PyramidGenerator
 from pgi.models.blocks import run
 from pgi.rules import FUSIONS
@@ -44,9 +44,10 @@ def networks(**options: Any) -> tuple[PyramidGenerator, Any]:
     pyramid = PyramidGenerator(**options)
     pyramid.build_networks()
     signature = [tf.TensorSpec([1, None, None, 3]), tf.TensorSpec([1, None, None, 1])]
+    restricted = RestrictedPyramid(pyramid)
 
     def run(image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        return complete_levels(pyramid, image, mask, max_side=64)[-1]
+        return restricted(image, mask, max_side=64)[-1]
 
     return pyramid, tf.function(run, input_signature=signature, autograph=False)
 
@@ -86,7 +87,7 @@ def test_the_same_over_random_holes(seed: int) -> None:
 def test_the_same_under_every_fusion(options: dict[str, Any]) -> None:
     pyramid, _ = networks(**options)  # Not its graph: tracing takes longer than running.
     image, mask = example(APART)
-    filled = complete_levels(pyramid, image, mask, max_side=64)[-1]
+    filled = RestrictedPyramid(pyramid)(image, mask, max_side=64)[-1]
     np.testing.assert_allclose(filled, whole(pyramid, image, mask), atol=CLOSE)
 
 
@@ -131,7 +132,7 @@ def test_the_networks_see_what_the_hole_needs_and_no_more(monkeypatch: Any) -> N
     count("convolution", top.refine, "convolution_features")
     count("decoder", top.refine, "merge", scale=16)
     count("encoder", top.refine.attention_encoder[0], "call")
-    complete_levels(pyramid, image, mask, max_side=1024)
+    RestrictedPyramid(pyramid)(image, mask, max_side=1024)
     reach = top.coarse.reach
     assert len(pixels["coarse"]) == 1 and pixels["coarse"][0] <= (46 + 2 * reach) * (52 + reach)
     assert pixels["coarse"][0] < whole / 4 and sum(pixels["convolution"]) < whole / 4

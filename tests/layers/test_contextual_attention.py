@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from experiments.literal_attention import literal_attention
 from pgi.layers import contextual_attention
-from pgi.layers.contextual_attention import PreparedAttention
+from pgi.layers.contextual_attention import PreparedAttention, attention_inputs
 from pgi.layers.region import Region
 from tests.reference import golden
 
@@ -166,7 +166,8 @@ def test_a_region_is_that_part_of_the_whole(rate: int) -> None:
     height, width = 6 * rate, 8 * rate
     images = random_case(8, height, width)
     foreground, background, mask = (x[0] for x in (*images, holes("corner", height, width)))
-    attention = PreparedAttention(foreground, background, tf.constant(mask), rate=rate)
+    inputs = attention_inputs(foreground, background, tf.constant(mask), rate=rate)
+    attention = PreparedAttention(inputs, rate=rate)
     graph = tf.function(lambda *region: attention(Region(*region), max_bytes=20_000))
     whole = literal_attention(foreground, background, mask, rate).numpy()
     corners = [(0, 0, 1, 1), (0, 0, height, width), (height - 1, width - 2, 1, 2)]

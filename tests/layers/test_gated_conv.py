@@ -44,6 +44,16 @@ def test_refuses_an_odd_number_of_filters() -> None:
         GatedConv2D(7)
 
 
+@pytest.mark.parametrize("height", [1, 13, 16])
+@pytest.mark.parametrize("dilation_rate", [2, 5, 16])
+def test_a_layer_that_is_not_trained_gives_the_same(dilation_rate: int, height: int) -> None:
+    layer = GatedConv2D(8, dilation_rate=dilation_rate)
+    x = tf.random.stateless_normal([2, height, 19, 3], [0, 1])
+    trained = layer(x)
+    layer.trainable = False
+    np.testing.assert_allclose(layer(x), trained, atol=1e-6)
+
+
 @pytest.mark.parametrize(("strides", "dilation_rate"), [(1, 1), (2, 1), (1, 4)])
 def test_bfloat16_is_in_the_convolution_alone(strides: int, dilation_rate: int) -> None:
     """Equal to a convolution of rounded inputs and kernel; results and gradients are float32."""
