@@ -86,3 +86,8 @@ def unread_picture(path: Path) -> str:
     if name == "GIF":
         return "GIF is read as a mask only: convert it to PNG"
     return f"{name} is not read: convert it to PNG" if name else ""
+
+
+def looks_like_picture(path: Path) -> bool:
+    """Whether a file's name or first bytes are those of a picture of any kind."""
+    return path.suffix.lower() in MASK_FORMAT_OF or bool(unread_picture(path))

@@ -50,6 +50,11 @@ def image_size(file: str | Path | BinaryIO) -> tuple[int, int]:
         return image.size
 
 
+def suffixes() -> list[str]:
+    """The suffixes of the names of files in `FORMATS`, lower-case, each with its dot."""
+    return [suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS]
+
+
 @contextlib.contextmanager
 def _opened(file: str | Path | BinaryIO) -> Iterator[Image.Image]:
     """An image whose pixels are not loaded yet; all errors inside become OSError."""

@@ -11,21 +11,27 @@ import functools
 import hashlib
 import os
 import threading
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from absl import logging
+from PIL import UnidentifiedImageError
 
 from pgi.arrays import UInt8Array
 from pgi.errors import NoUsableImageError
+from pgi.files.kinds import looks_like_picture
+from pgi.folders import files_below
 from pgi.training.decoding import image_size, read_image
+from pgi.training.lists import listed_paths
 
 # Smaller images are icons rather than photographs, and would be enlarged into blur.
 MIN_SIDE = 32
 # If so many images in a row are unusable, the dataset as a whole is broken.
 _PROBED = 100
+# Files whose headers a thread reads in one go: a million single tasks would fill the memory.
+_AT_ONCE = 100
 
 
 class ImageSource(abc.ABC):
@@ -167,65 +173,82 @@ class FileSource(ImageSource):
 def find_images(folder: str | Path) -> FileSource:
     """The usable images of a folder tree, in the order of their paths.
 
-    Reads only the headers of the files. Damage after the header shows when a file is first used.
+    Linked subfolders are searched too, each real folder once. Subfolders that cannot be listed,
+    links to nothing and unusable images are skipped, with a warning each; files that do not even
+    look like an image with one warning together. Reads only the headers of the files. Damage after
+    the header shows when a file is first used.
 
     Args:
         folder: root of the tree; hidden files and folders are ignored.
 
     Raises:
-        NoUsableImageError: the folder is missing or has no usable image.
+        NoUsableImageError: the folder is missing, cannot be listed, or has no usable image.
     """
     folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        raise NoUsableImageError(f"no such folder: {folder}")
-    paths = sorted(path for path in folder.rglob("*") if os.path.isfile(path))
-    paths = [p for p in paths if not any(x.startswith(".") for x in p.relative_to(folder).parts)]
-    with ThreadPoolExecutor() as pool:
-        problems = dict(zip(paths, pool.map(_header_problem, paths)))
-    usable = [path for path, problem in problems.items() if problem is None]
+    try:
+        names, problems = files_below(folder, once=True)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NoUsableImageError(f"no such folder: {folder}") from error
+    except OSError as error:
+        raise NoUsableImageError(f"{folder} cannot be listed: {error.strerror}") from error
+    start = str(folder / "x")[:-1]  # As `Path` joins: "" for the current folder.
+    usable, others = [], {}
+    for name, (problem, is_picture) in zip(names, _header_problems(start, names)):
+        if problem is None:
+            usable.append(start + name)
+        elif is_picture:
+            problems[name] = problem
+        else:
+            others[name] = problem
     if not usable:
-        counted = f"{len(paths)} files, none of them usable" if paths else "no file"
-        shown = "; ".join(f"{path.name}: {problems[path]}" for path in paths[:3])
-        raise NoUsableImageError(f"no usable image in {folder}: {counted}. {shown}".rstrip(". "))
+        counted = f"{len(names)} files, none of them usable" if names else "no file"
+        shown = [f"{name}: {problem}" for name, problem in sorted({**problems, **others}.items())]
+        reasons = "; ".join(shown[:3])
+        raise NoUsableImageError(f"no usable image in {folder}: {counted}. {reasons}".rstrip(". "))
     source = FileSource(usable)
-    for path, problem in problems.items():
-        if problem is not None:
-            source.skip(path, problem)
+    for name, problem in sorted(problems.items()):
+        source.skip(Path(start + name), problem)
+    if others:
+        counted = f"{len(others)} of {len(names)} files"
+        logging.warning("left out as no images: %s, the first %s%s", counted, start, min(others))
     source.read(0)  # If all files are damaged after the header, this raises now.
     return source
 
 
 def listed_images(path: str | Path) -> FileSource:
-    """The images listed in a text file, one path a line, in its order.
+    """The images listed in a text file, one path a line, in its order; see `listed_paths`.
 
     Reads the images only up to the first usable one, since a list may have millions. The others
     are checked when they are first used.
 
     Args:
-        path: of the text file; relative paths in it are relative to the current directory.
+        path: of the text file.
 
     Raises:
-        NoUsableImageError: there is no such file, it is empty, or its first hundred images are
-            all unusable.
+        NoUsableImageError: as `listed_paths`, or the first hundred images are all unusable.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise NoUsableImageError(f"no such list of images: {path}")
-    lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-    names = [line.strip() for line in lines if line.strip()]
-    if not names:
-        raise NoUsableImageError(f"{path} names no image")
-    # Without repetitions: an image that is listed twice could be in both parts of a split.
-    source = FileSource([*dict.fromkeys(names)])
+    source = FileSource(listed_paths(Path(path).expanduser()))
     source.check_usable()
     return source
 
 
-def _header_problem(path: Path) -> str | None:
+def _header_problems(start: str, names: Sequence[str]) -> Iterator[tuple[str | None, bool]]:
+    """For each file why it is unusable, or None, and whether it looks like a picture."""
+
+    def check(part: int) -> list[tuple[str | None, bool]]:
+        return [_header_problem(Path(start + name)) for name in names[part : part + _AT_ONCE]]
+
+    with ThreadPoolExecutor() as pool:
+        for checked in pool.map(check, range(0, len(names), _AT_ONCE)):
+            yield from checked
+
+
+def _header_problem(path: Path) -> tuple[str | None, bool]:
     try:
-        return _size_problem(*image_size(path))
+        return _size_problem(*image_size(path)), True
     except OSError as error:
-        return str(error)
+        unknown = isinstance(error.__cause__, UnidentifiedImageError)
+        return str(error), not unknown or looks_like_picture(path)
 
 
 def _size_problem(width: int, height: int) -> str | None:

@@ -121,7 +121,7 @@ def test_a_single_image_is_trained_on_and_validated_with_and_warned_of(tmp_path,
 
 def test_unusable_files_are_counted_once_over_both_parts(tmp_path, caplog):
     fill(tmp_path, [f"{n:02}.png" for n in range(30)])
-    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "31.png").write_text("no image")
     truncate(tmp_path / "13.png")
     sources = load(f"folder:{tmp_path}")
     read = [readable(source) for source in sources]

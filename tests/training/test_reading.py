@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
 import threading
@@ -515,41 +516,73 @@ def test_a_forbidden_folder_does_not_keep_from_the_others(tmp_path, mode):
     usable, forbidden = write_picture(tmp_path / "a.png"), write_picture(tmp_path / "b" / "c.png")
     forbidden.parent.chmod(mode)
     try:
-        assert find_images(tmp_path).paths == [usable]
+        source = find_images(tmp_path)
     finally:
         forbidden.parent.chmod(0o755)
+    assert source.paths == [usable]
+    ((place, reason),) = source.skipped.items()
+    assert place == (forbidden if mode else forbidden.parent) and "Permission denied" in reason
 
 
-# Lists
+def test_linked_folders_are_searched_and_none_is_used_twice(tmp_path, caplog):
+    root, other = tmp_path / "root", tmp_path / "other"
+    inside = [write_picture(root / name) for name in ("b/1.png", "c.png")]
+    outside = write_picture(other / "day 2" / "3.png")
+    (root / "d").symlink_to(other)
+    (root / "e").symlink_to(outside.parent)
+    (root / "a").symlink_to(root / "b")
+    (outside.parent / "back").symlink_to(root)
+    source = find_images(root)
+    assert source.paths == [*inside, root / "d" / "day 2" / "3.png"]
+    assert not source.skipped and not warned_of(caplog)
 
 
-def test_a_list_names_its_images_in_its_order(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    paths = [write_picture(tmp_path / name) for name in ("b.png", "sub folder/a.png", "ü.png")]
-    lines = [str(paths[0]), "", "sub folder/a.png", "  ü.png  ", "sub folder/a.png"]
-    for content in ("\n".join(lines), "\r\n".join(lines) + "\r\n", "\ufeff" + "\n".join(lines)):
-        Path("train.flist").write_bytes(content.encode())
-        source = reading.listed_images("train.flist")
-        assert [path.resolve() for path in source.paths] == paths
-        assert not source.skipped
+def test_folders_that_cannot_be_listed_and_links_to_nothing_are_counted(
+    tmp_path, monkeypatch, caplog
+):
+    usable, closed = write_picture(tmp_path / "a.png"), write_picture(tmp_path / "b" / "c.png")
+    (tmp_path / "d").symlink_to("not mounted")
+    (tmp_path / "e.png").symlink_to("gone.png")
+    really_list = os.scandir
+
+    def list_others(path):
+        if Path(path) in closed_folders:
+            raise PermissionError(13, "Permission denied", str(path))
+        return really_list(path)
+
+    closed_folders = [closed.parent]
+    monkeypatch.setattr(os, "scandir", list_others)
+    source = find_images(tmp_path)
+    assert source.paths == [usable]
+    assert source.skipped == {
+        closed.parent: "cannot be listed: Permission denied",
+        tmp_path / "d": "a link to nothing",
+        tmp_path / "e.png": "a link to nothing",
+    }
+    assert len(warned_of(caplog)) == 3
+    usable.unlink()
+    with pytest.raises(NoUsableImageError, match="no file. b: cannot be listed: Perm.*; d: a link"):
+        find_images(tmp_path)
+    closed_folders.append(tmp_path)
+    with pytest.raises(NoUsableImageError, match=f"^{tmp_path} cannot be listed: Permission den"):
+        find_images(tmp_path)
 
 
-def test_a_list_may_name_what_is_no_image_but_not_that_alone(tmp_path, caplog):
-    gone = [f"{tmp_path}/gone/{number}.png" for number in range(150)]
-    good = str(write_picture(tmp_path / "good.png"))
-    listed = tmp_path / "list.txt"
-    listed.write_text("\n".join([gone[0], good, gone[1]]))
-    source = reading.listed_images(listed)
-    assert [source.read(number).shape for number in range(3)] == [(HEIGHT, WIDTH, 3)] * 3
-    assert len(source.skipped) == len(warned_of(caplog)) == 2
-    listed.write_text("\n".join(gone))
-    with pytest.raises(NoUsableImageError, match=r"first 100 images are all unusable; .*gone/0"):
-        reading.listed_images(listed)
-    listed.write_text("\n\n")
-    with pytest.raises(NoUsableImageError, match="names no image"):
-        reading.listed_images(listed)
-    with pytest.raises(NoUsableImageError, match=r"no such list of images: .*nowhere"):
-        reading.listed_images(tmp_path / "nowhere")
+def test_what_does_not_look_like_an_image_is_left_out_with_one_warning(tmp_path, caplog):
+    usable = write_picture(tmp_path / "m.png")
+    others = ["Thumbs.db", "a/notes.txt", "labels.csv", "empty"]
+    for name in others:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("" if name == "empty" else "no image")
+    # These may be photographs, which the user misses.
+    (tmp_path / "x.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "unnamed").write_bytes(usable.read_bytes()[:20])
+    source = find_images(tmp_path)
+    assert source.paths == [usable]
+    assert list(source.skipped) == [tmp_path / "unnamed", tmp_path / "x.heic"]
+    summary, *skipped = sorted(warned_of(caplog))
+    assert summary == f"left out as no images: 4 of 7 files, the first {tmp_path}/Thumbs.db"
+    assert len(skipped) == 2
 
 
 # Identity
