@@ -11,6 +11,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+# A folder's path from the root, its real path, and the real folders through which it was reached.
+_Waiting = tuple[str, str, set[str]]
+
 
 class Files(NamedTuple):
     """What was found, by paths relative to the root.
@@ -47,8 +50,7 @@ def files_below(
     top = os.path.realpath(root)
     names: list[str] = []
     problems: dict[str, str] = {}
-    # Path from the root, real path, and the real folders through which it was reached.
-    waiting: deque[tuple[str, str, set[str]]] = deque([("", top, set())])
+    waiting: deque[_Waiting] = deque([("", top, set())])
     while waiting:
         folder, real, seen = waiting.pop()
         if real in seen or (folder and os.path.commonpath([real, top]) == real):
@@ -57,7 +59,8 @@ def files_below(
             seen.add(real)
         else:
             seen = seen | {real}
-        folders, links = [], []
+        folders: list[_Waiting] = []
+        links: list[_Waiting] = []
         try:
             for entry in _shown(os.path.join(root, folder)):
                 name, is_link = os.path.join(folder, entry.name), entry.is_symlink()

@@ -76,9 +76,9 @@ def _reading(path: Path, lines: list[str]) -> Callable[[str], str]:
         )
     places = ", ".join(dict.fromkeys(map(os.path.abspath, tried)))
     raise NoUsableImageError(
-        f"none of the first {len(lines)} lines of {path} names a file. Expected is one path a line, "
-        "which may be in quotes or have a label after it, relative to the current folder or to "
-        f"that of the list. The first line, {lines[0]!r}, was looked for as {places}"
+        f"none of the first {len(lines)} lines of {path} names a file. Expected: one path a line, "
+        "perhaps in quotes or with a label after it, relative to the current folder or to that of "
+        f"the list. The first line, {lines[0]!r}, was looked for as {places}"
     )
 
 

@@ -561,7 +561,9 @@ def test_folders_that_cannot_be_listed_and_links_to_nothing_are_counted(
     }
     assert len(warned_of(caplog)) == 3
     usable.unlink()
-    with pytest.raises(NoUsableImageError, match="no file. b: cannot be listed: Perm.*; d: a link"):
+    with pytest.raises(
+        NoUsableImageError, match=r"no file. b: cannot be listed: Perm.*; d: a link"
+    ):
         find_images(tmp_path)
     closed_folders.append(tmp_path)
     with pytest.raises(NoUsableImageError, match=f"^{tmp_path} cannot be listed: Permission den"):
