@@ -26,7 +26,8 @@ def load(name: str) -> tuple[ImageSource, ImageSource]:
             - "folder:PATH": all images of a folder tree, in the order of their paths;
             - "flist:FILE": the images listed in a text file, one path a line, as DeepFillv2 takes
               them; "flist:FILE,FILE" gives one list for training and one for validation;
-            - "tfds:NAME": any image dataset of TensorFlow Datasets, with its own splits.
+            - "tfds:NAME": any image dataset of TensorFlow Datasets, with its own splits; of several
+              image features "tfds:NAME#FEATURE" takes one, "tfds:NAME#OUTER/INNER" a nested one.
 
     Returns:
         Training and validation photographs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 _UNKNOWN = "Unknown to this program. Find out your images' licence before you pass this model on."
@@ -13,6 +14,6 @@ def licence(dataset: str) -> str:
     Args:
         dataset: as in `pgi.config.DataConfig`.
     """
-    name = dataset.removeprefix("tfds:").partition("/")[0]
+    name = re.split("[/#]", dataset.removeprefix("tfds:"))[0]
     file = Path(__file__).parent / name / "LICENCE_OF_IMAGES.md"
     return file.read_text(encoding="utf-8").strip() if file.is_file() else _UNKNOWN

@@ -6,8 +6,10 @@ work as for image files, with any number of images (see `pgi.training.pipeline`)
 
 from __future__ import annotations
 
+import functools
 import importlib
 import io
+import operator
 import os
 import resource
 import shlex
@@ -15,11 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from data.hold_out import held_out_count
 from data.image_builder import ImageBuilder
+from data.image_features import default_feature, image_feature, image_features
 from data.names import PREPARED
 from pgi.arrays import UInt8Array
 from pgi.errors import NoUsableImageError, RuleError
@@ -37,20 +39,29 @@ class ExampleSource(ImageSource):
         builder: of a dataset that is already prepared.
         split: in TFDS's syntax, such as "train[100:]".
         keep: as for `ImageSource`.
+        feature: as for `image_feature`.
 
     Raises:
-        RuleError: the dataset has no image feature, or is stored without random access.
+        RuleError: as `image_feature`, or the dataset is stored without random access.
         NoUsableImageError: the split is empty.
     """
 
-    def __init__(self, builder: tfds.core.DatasetBuilder, split: str, keep: bool = False) -> None:
+    def __init__(
+        self, builder: tfds.core.DatasetBuilder, split: str, keep: bool = False, feature: str = ""
+    ) -> None:
         super().__init__(keep)
         # ArrayRecord keeps up to 1,024 shards open, as many as Linux's default limit.
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        self._place = f"{builder.info.full_name} {split}"
-        self._feature = image_feature(builder)
-        decoders = dict.fromkeys(_image_features(builder), tfds.decode.SkipDecoding())
+        self._feature = image_feature(builder, feature)
+        chosen = f"#{feature}" if self._feature != default_feature(builder) else ""
+        self._place = f"{builder.info.full_name}{chosen} {split}"
+        decoders: dict[str, Any] = {}
+        for *above, last in image_features(builder):
+            inner = decoders
+            for key in above:
+                inner = inner.setdefault(key, {})
+            inner[last] = tfds.decode.SkipDecoding()
         try:
             self._examples = builder.as_data_source(split=split, decoders=decoders)
         except NotImplementedError as error:
@@ -79,8 +90,9 @@ class ExampleSource(ImageSource):
 
     def decode(self, number: int) -> UInt8Array:
         example = self._examples[number]
+        image = functools.reduce(operator.getitem, self._feature, example)
         try:
-            return read_image(io.BytesIO(example[self._feature] or b""))
+            return read_image(io.BytesIO(image or b""))
         except OSError as error:
             name = (example.get("file_name") or b"").decode(errors="replace")
             raise OSError(f"{name}: {error}" if name else str(error)) from error
@@ -99,12 +111,12 @@ def sources(name: str, as_in_the_paper: bool = False) -> tuple[ExampleSource, Ex
         RuleError: as `prepare`, or there is no split named train.
         NoUsableImageError: as `prepare`, or the first hundred images are all unusable.
     """
-    builder = prepare(name)
+    builder, (_, _, feature) = prepare(name), name.partition("#")
     splits, keep = None, False
     if isinstance(builder, ImageBuilder):
         splits, keep = builder.PAPER_SPLITS if as_in_the_paper else None, builder.KEEP
     training, validation = (
-        ExampleSource(builder, split, keep) for split in splits or _splits(builder)
+        ExampleSource(builder, split, keep, feature) for split in splits or _splits(builder)
     )
     try:
         training.check_usable()
@@ -122,7 +134,7 @@ def prepare(
 
     Args:
         name: of one of this project's or TFDS's datasets, with its config if that is not the
-            default: "places2/256".
+            default: "places2/256"; after "#" the feature, as for `image_feature`.
         manual_dir: folder of the archives that a user must download; None for TFDS's default.
         beam_options: pipeline options of Apache Beam, such as "runner=FlinkRunner"; if empty, the
             dataset is prepared in this process, except by builders of TFDS that require Beam.
@@ -132,12 +144,13 @@ def prepare(
         NoUsableImageError: an archive is missing or broken, or TFDS cannot prepare the dataset.
     """
     root = tfds.core.Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    name, _, feature = name.partition("#")
     try:
         builder = _builder(name, root)
     except (ValueError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise RuleError(f'dataset must be one that TFDS knows, got "{name}": {reason}') from error
-    image_feature(builder)
+    image_feature(builder, feature)
     if builder.data_path.exists():
         return builder
     print(f"Preparing {builder.info.full_name} in {builder.data_path}; this happens once.")
@@ -157,32 +170,6 @@ def prepare(
     except Exception as error:  # TFDS's builders and downloads raise many types.
         raise NoUsableImageError(f"{builder.info.full_name} cannot be prepared: {error}") from error
     return builder
-
-
-def image_feature(builder: tfds.core.DatasetBuilder) -> str:
-    """Name of a dataset's image feature: "image" or, if it has only one, that.
-
-    Raises:
-        RuleError: there is no such feature, or its values are not of 8 or 16 bits.
-    """
-    features = _image_features(builder)
-    if "image" not in features and len(features) != 1:
-        raise RuleError(
-            f'{builder.info.full_name} must have an image feature, one or named "image", got '
-            f"{', '.join(features or builder.info.features)}"
-        )
-    name = "image" if "image" in features else next(iter(features))
-    kind = np.dtype(features[name].np_dtype)
-    if kind not in (np.uint8, np.uint16):
-        raise RuleError(
-            f"{builder.info.full_name}'s feature {name} must be uint8 or uint16, got {kind.name}"
-        )
-    return name
-
-
-def _image_features(builder: tfds.core.DatasetBuilder) -> dict[str, tfds.features.Image]:
-    features = dict(builder.info.features)
-    return {key: x for key, x in features.items() if isinstance(x, tfds.features.Image)}
 
 
 def _pipeline_options(options: Sequence[str]) -> Any:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from tensorflow_datasets.core.splits import AbstractSplit, SplitInfo
 
 import data
 from data import prepared
+from data.licences import licence
 from data.places2.places2_dataset_builder import Builder
 from data.prepared import ExampleSource
 from experiments.configs import celeba_hq, places2
@@ -66,18 +67,22 @@ def png(value: int, side: int = 32) -> bytes:
 
 def store(
     home: Path,
-    splits: dict[str, list[bytes]],
+    splits: Mapping[str, Sequence[bytes | tuple[bytes, ...]]],
     features: tuple[str, ...] = ("image",),
     file_format: str = "array_record",
 ) -> None:
-    """A dataset named `dots` that somebody else has prepared."""
+    """A dataset named `dots` that somebody else has prepared; a tuple has an image a feature."""
+
+    def example(images: bytes | tuple[bytes, ...]) -> dict[str, bytes]:
+        each = [images] * len(features) if isinstance(images, bytes) else images
+        return dict(zip(features, each))
+
     tfds.dataset_builders.store_as_tfds_dataset(
         name="dots",
         version="1.0.0",
         features=tfds.features.FeaturesDict(dict.fromkeys(features, tfds.features.Image())),
         split_datasets={
-            split: [(number, dict.fromkeys(features, image)) for number, image in enumerate(images)]
-            for split, images in splits.items()
+            split: [*enumerate(map(example, images))] for split, images in splits.items()
         },
         data_dir=home,
         file_format=file_format,
@@ -200,6 +205,78 @@ def test_the_image_feature_may_have_any_name_if_it_is_the_only_one(home: Path) -
     assert values(data.load("tfds:dots")[0]) == [7]
 
 
+def store_nested(home: Path) -> None:
+    """A dataset named `pairs`, prepared by somebody else, of examples with three images."""
+    image = tfds.features.Image
+    inner = {"left": image(), "right": image(), "number": np.int64}
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="pairs",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict({"pair": inner, "mask": image(shape=(None, None, 1))}),
+        split_datasets={
+            "train": [
+                (n, {"pair": {"left": png(n), "right": png(n + 50), "number": n}, "mask": grey(n)})
+                for n in range(4)
+            ]
+        },
+        data_dir=home,
+        file_format="array_record",
+    )
+
+
+def grey(value: int) -> np.ndarray:
+    return np.full([32, 32, 1], value + 100, np.uint8)
+
+
+def test_of_several_image_features_one_is_chosen_by_name(home: Path) -> None:
+    store(
+        home,
+        {"train": [(png(1), png(101)), (png(2), png(102))], "test": [(png(3), png(103))]},
+        features=("left", "right"),
+    )
+    for name, offset in (("left", 0), ("right", 100)):
+        training, validation = data.load(f"tfds:dots#{name}")
+        assert sorted(values(training)) == [1 + offset, 2 + offset]
+        assert values(validation) == [3 + offset]
+    assert training.identity() == "dots/1.0.0#right train"
+    assert training.key(1) == "dots/1.0.0#right train number 1"
+
+
+def test_nested_image_features_are_chosen_by_their_path(home: Path) -> None:
+    store_nested(home)
+    for name, expected in (("pair/left", range(4)), ("pair/right", range(50, 54))):
+        training, validation = data.load(f"tfds:pairs#{name}")
+        assert sorted(values(training) + values(validation)) == [*expected]
+    # As before there were names: the only one that is not nested.
+    training, validation = data.load("tfds:pairs")
+    assert sorted(values(training) + values(validation)) == [*range(100, 104)]
+
+
+@pytest.mark.parametrize("feature", ["image", "photo"])
+def test_the_name_of_the_feature_that_is_taken_anyway_changes_nothing(
+    home: Path, feature: str
+) -> None:
+    store(home, {"train": [png(1), png(2)], "test": [png(3)]}, features=(feature,))
+    without, named = data.load("tfds:dots"), data.load(f"tfds:dots#{feature}")
+    assert [x.identity() for x in without] == ["dots/1.0.0 train", "dots/1.0.0 test"]
+    assert [x.identity() for x in named] == [x.identity() for x in without]
+
+
+def test_a_feature_that_is_missing_or_not_chosen_is_an_error_that_names_all(home: Path) -> None:
+    store(home, {"train": [png(1)]}, features=("left", "right"))
+    for name, got in (("dots", "none"), ("dots#image", "image"), ("dots#left/x", "left/x")):
+        with pytest.raises(RuleError, match=f"must be one of left, right, got {got}$"):
+            data.load(f"tfds:{name}")
+    store_nested(home)
+    with pytest.raises(RuleError, match=r"must be one of pair/left, pair/right, mask, got right$"):
+        data.load("tfds:pairs#right")
+
+
+def test_the_licence_of_a_features_images_is_that_of_the_dataset() -> None:
+    assert licence("tfds:places2#image") == licence("places2/256") == licence("places2")
+    assert licence("tfds:dots#places2") == licence("folder:/photos")
+
+
 # Order
 
 
@@ -316,7 +393,7 @@ def test_a_dataset_without_images_or_training_images_is_refused(home: Path) -> N
         data.load("tfds:dots")
     shutil.rmtree(home / "dots")
     store(home, {"train": [png(1)]}, features=("left", "right"))
-    with pytest.raises(RuleError, match='one or named "image", got left, right'):
+    with pytest.raises(RuleError, match="one of left, right, got none"):
         data.load("tfds:dots")
 
 
@@ -405,7 +482,7 @@ def test_what_tfds_cannot_prepare_is_one_message(home: Path) -> None:
 
 
 def test_a_dataset_of_texts_is_refused_before_it_is_fetched(home: Path) -> None:
-    with pytest.raises(RuleError, match=r"must have an image feature, .* got text, label"):
+    with pytest.raises(RuleError, match=r"must have an image feature, got text, label"):
         data.load("tfds:imdb_reviews")
 
 
