@@ -6,6 +6,7 @@ work as for image files, with any number of images (see `pgi.training.pipeline`)
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import io
@@ -13,7 +14,7 @@ import operator
 import os
 import resource
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,10 +160,11 @@ def prepare(
         manual_dir=manual, beam_options=_pipeline_options(beam_options)
     )
     try:
-        if isinstance(builder, ImageBuilder):
-            builder.on_beam = bool(beam_options)
-            builder.fetch(Path(manual))
-        builder.download_and_prepare(download_config=config, file_format="array_record")
+        with _nothing_left_by_failure(builder, Path(root)):
+            if isinstance(builder, ImageBuilder):
+                builder.on_beam = bool(beam_options)
+                builder.fetch(Path(manual))
+            builder.download_and_prepare(download_config=config, file_format="array_record")
     except NoUsableImageError as error:
         raise NoUsableImageError(f"{error} {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}") from error
     except OSError:
@@ -170,6 +172,22 @@ def prepare(
     except Exception as error:  # TFDS's builders and downloads raise many types.
         raise NoUsableImageError(f"{builder.info.full_name} cannot be prepared: {error}") from error
     return builder
+
+
+@contextlib.contextmanager
+def _nothing_left_by_failure(builder: tfds.core.DatasetBuilder, root: Path) -> Iterator[None]:
+    """Removes the folders, if empty, and the note of a default config that TFDS makes at first."""
+    own, downloads, note = root / builder.name, root / "downloads", ".config/metadata.json"
+    above = [x for x in Path(builder.data_path).parents if own in x.parents]
+    places = [*above, own / note, own / ".config", own, downloads / "extracted", downloads, root]
+    new = [place for place in places if not place.exists()]
+    try:
+        yield
+    except BaseException:
+        for place in new:
+            with contextlib.suppress(OSError):
+                place.unlink() if place.is_file() else place.rmdir()
+        raise
 
 
 def _pipeline_options(options: Sequence[str]) -> Any:

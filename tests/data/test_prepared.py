@@ -403,6 +403,21 @@ def test_a_dataset_without_random_access_is_refused_with_what_to_do(home: Path) 
         data.load("tfds:dots")
 
 
+@pytest.mark.parametrize("name", ["places2", "div2k", "tfds:imagenet2012"])
+def test_a_failure_leaves_what_was_there_before(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "tfds"
+    monkeypatch.setenv("TFDS_DATA_DIR", str(home))
+    for places in ([], [home], [home, home / "downloads" / "manual", home / "places2" / "other"]):
+        for place in places:
+            place.mkdir(parents=True, exist_ok=True)
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(NoUsableImageError):
+            data.load(name)
+        assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("name", ["places2", "div2k", "celeba_hq"])
 def test_missing_archives_are_named_with_their_page_and_folder(name: str, home: Path) -> None:
     manual = home / "downloads" / "manual"
