@@ -69,7 +69,7 @@ def _report(
 ) -> None:
     skipped = sum(len(source.skipped) for source in sources)
     if skipped:
-        print(f"Skipped unusable images, see the warnings above: {skipped}")
+        print(f"Skipped images and folders, see the warnings above: {skipped}")
     if not last:
         print("There is no snapshot yet: no validation and no picture")
         return

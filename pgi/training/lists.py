@@ -21,12 +21,10 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 def listed_paths(path: Path) -> list[str]:
     """The paths of a list's images in its order, each once.
 
-    The file is UTF-8, or UTF-16 with a byte order mark (as PowerShell writes). A line is a path. It
-    may be in quotes, have a label after it, or have backslashes. Relative paths are relative to the
-    current folder or to that of the list.
-
-    The first hundred lines decide how all are read. Lines that name files as they are are read so,
-    whatever characters they have; the current folder comes first.
+    The file is UTF-8, or UTF-16 with a byte order mark (as PowerShell writes it). A line is a path,
+    relative to the current folder or, if none is found there, to that of the list. It is the path
+    as it is, or without its quotes and the label after it, or also with "/" for each backslash:
+    the first of these by which most files are found. The first hundred lines decide for all.
 
     Raises:
         NoUsableImageError: the list is missing or empty, is in another encoding, or none of its

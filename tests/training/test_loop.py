@@ -112,7 +112,7 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in NAMES:
         (folder / name).symlink_to(PHOTOGRAPHS / name)
-    (folder / "notes.txt").write_text("no image")
+    (folder / "damaged.png").write_text("no image")
     return folder
 
 
@@ -133,7 +133,7 @@ def test_a_killed_run_goes_on_to_the_bits_of_an_unbroken_one(tmp_path: Path, fol
     assert newest_checkpoint(broken)["step" + VALUE] < 12
     report = run_program(*flags(broken, folder, steps=12))
     assert str(broken) in report and "mean colour" in report
-    assert "Skipped unusable images, see the warnings above: 1" in report
+    assert "Skipped images and folders, see the warnings above: 1" in report
 
     expected, found = newest_checkpoint(whole), newest_checkpoint(broken)
     assert expected.keys() == found.keys()
