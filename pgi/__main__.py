@@ -10,7 +10,7 @@ import io
 import math
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -336,21 +336,34 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _load(path: Path) -> Inpainter:
-    from pgi import inference  # Not above: TensorFlow takes seconds, and --help does not need it.
+    with _no_garbage_collection():
+        from pgi import inference  # Not above: TensorFlow takes seconds, --help does not need it.
 
-    inpainter = inference.load(path)
+        inpainter = inference.load(path)
     if inpainter.warning:
         tqdm.write(f"warning: {inpainter.warning}", file=sys.stderr)
     return inpainter
 
 
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """For making many objects that stay.
+
+    Importing TensorFlow and building a network make a million. To search them for garbage again and
+    again would take a third of that time. They are left alone afterwards too.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def program() -> typing.NoReturn:
     """`main` as a process of its own."""
-    # Importing TensorFlow and building a network make a million objects that stay. To search them
-    # for garbage again and again would take a third of that time, and as much again at the end.
-    gc.set_threshold(1_000_000, 10, 10)
     code = main()
-    gc.freeze()
+    gc.freeze()  # A last search for garbage would take half a second.
     sys.exit(code)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pgi.folders import files_below
+from tests.closed_folder import forbid
 
 
 def make(folder: Path, *names: str) -> Path:
@@ -17,18 +18,6 @@ def make(folder: Path, *names: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     return folder
-
-
-def forbid(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """For the superuser too, whom no permissions stop."""
-    really_list = os.scandir
-
-    def list_others(path):
-        if Path(path).name == name:
-            raise PermissionError(13, "Permission denied", str(path))
-        return really_list(path)
-
-    monkeypatch.setattr(os, "scandir", list_others)
 
 
 def test_the_order_is_that_of_paths(tmp_path):

@@ -7,7 +7,6 @@ converters do not support. The graph here computes the whole image, with attenti
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ import tensorflow as tf
 from pgi.errors import ExportError
 from pgi.images import pyramids, to_uint8
 from pgi.inference.pyramid_inpainter import mirrored
-from pgi.layers import GatedConv2D
 from pgi.models import PyramidGenerator
 
 
@@ -43,7 +41,7 @@ def portable_function(
         hole = tf.cast(mask[0, :, :, 0], tf.float32) > 127.5
         levels = len(model.levels)
         pyramid = pyramids(*mirrored(image[0], hole, levels), levels)
-        with _direct_dilation(model):
+        with _frozen(model):
             completed = model(pyramid)[-1].completed[:, :rows, :columns]
         completed = tf.ensure_shape(completed, [1, height, width, 3])
         # `to_uint8` is the exact inverse of `to_float`, so known pixels are unchanged.
@@ -57,27 +55,17 @@ def portable_function(
 
 
 @contextlib.contextmanager
-def _direct_dilation(model: PyramidGenerator) -> Iterator[None]:
-    """Within it, dilated convolutions are a single op, which has no gradient on CPUs.
-
-    Otherwise TensorFlow splits the image into many small ones and joins the results. For unknown
-    sizes that takes half of the graph, and converters cannot simplify it.
-    """
-
-    def direct(x: tf.Tensor, kernel: tf.Tensor, rate: tuple[int, int]) -> tf.Tensor:
-        # ONNX Runtime has no kernel for a dilation with "SAME".
-        sides = [[at * (size // 2)] * 2 for at, size in zip(rate, kernel.shape)]
-        return tf.nn.conv2d(x, kernel, 1, [[0, 0], *sides, [0, 0]], dilations=rate)
-
-    layers = [x for x in model.submodules if isinstance(x, GatedConv2D) and x.dilation_rate[0] > 1]
-    for layer in layers:
-        bound = functools.partial(direct, rate=layer.dilation_rate)
-        setattr(layer, "convolution_op", bound)  # noqa: B010  (type checkers forbid a plain =)
+def _frozen(model: PyramidGenerator) -> Iterator[None]:
+    """Makes each dilated convolution one op, which converters need; see `GatedConv2D`."""
+    networks = model.evaluated_sub_generators
+    before = [network.trainable for network in networks]
+    for network in networks:
+        network.trainable = False
     try:
         yield
     finally:
-        for layer in layers:
-            del layer.convolution_op
+        for network, trainable in zip(networks, before):
+            network.trainable = trainable
 
 
 @contextlib.contextmanager

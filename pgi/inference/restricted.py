@@ -99,14 +99,11 @@ class _Level:
     def __init__(self, sub_generator: SubGenerator, graph: _Wrap, shared: _Shared) -> None:
         self.sub_generator, self.refine = sub_generator, sub_generator.refine
         self.shared = shared
-        self.first_guess = graph(self._first_guess, _pixels(3), _pixels(1))
+        if coarse := sub_generator.coarse:
+            self.first_guess = graph(lambda *inputs: coarse(*inputs)[0], _pixels(3), _pixels(1))
         self.encode = graph(self._encode, _pixels(3))
         features = _pixels(self.refine.feature_channels)
         self.redraw = graph(self._redraw, _pixels(3), _REGION, features)
-
-    def _first_guess(self, image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        coarse, _ = self.sub_generator.coarse(image, mask)  # type: ignore[misc]  # Not None here.
-        return coarse
 
     def _encode(self, image: tf.Tensor) -> tf.Tensor:
         return tf.cast(run(self.refine.attention_encoder, image), tf.float32)

@@ -33,7 +33,7 @@ import tensorflow as tf
 
 from pgi.layers.attention_tile import AttentionInputs, AttentionTile
 from pgi.layers.patches import inverse_norms, take_patches, with_border
-from pgi.layers.region import Region, Size
+from pgi.layers.region import Region, Size, larger, smaller
 from pgi.layers.resize import dimensions, nearest_align_corners
 
 # Copies of a tile's scores that are in memory at once, at most.
@@ -203,13 +203,12 @@ class PreparedAttention:
         """Side of the largest square tile, in blocks, whose scores stay within the bound."""
         static = isinstance(self.keys, int)
         keys = float(self.keys) if static else tf.cast(self.keys, tf.float32)
-        least, most = (min, max) if static else (tf.minimum, tf.maximum)
         bound = float(max_bytes or 0)
         if max_bytes is None:
-            bound = least(most(_MAX_BYTES_PER_KEY * keys, _MAX_BYTES), 8 * _MAX_BYTES)
+            bound = smaller(larger(_MAX_BYTES_PER_KEY * keys, _MAX_BYTES), 8 * _MAX_BYTES)
         queries = bound / (4 * _COPIES * keys)
         side = int(queries**0.5) if static else tf.cast(tf.sqrt(queries), tf.int32)
-        return most(side - 3, 1)
+        return larger(side - 3, 1)
 
 
 def _blocks(values: tf.Tensor, rate: int) -> tf.Tensor:

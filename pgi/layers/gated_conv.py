@@ -70,9 +70,12 @@ class GatedConv2D(keras.layers.Conv2D):
     def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         if self.trainable or self.dilation_rate == (1, 1):
             return super().convolution_op(inputs, kernel)
-        # Keras splits a dilated convolution's input into parts, because TensorFlow's own op has no
-        # gradient on a CPU. The op is faster, and a third of the graph.
-        return tf.nn.conv2d(inputs, kernel, 1, "SAME", dilations=self.dilation_rate)
+        # Keras splits a dilated convolution's input into many parts and joins the results, because
+        # TensorFlow's own op has no gradient on a CPU. The op is faster, and converters know it;
+        # but ONNX Runtime has no kernel for a dilation with "SAME".
+        sides = zip(self.dilation_rate, self.kernel_size)
+        padding = [[0, 0], *([rate * (size // 2)] * 2 for rate, size in sides), [0, 0]]
+        return tf.nn.conv2d(inputs, kernel, 1, padding, dilations=self.dilation_rate)
 
     def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
         shape = super().compute_output_shape(input_shape).as_list()

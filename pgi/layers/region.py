@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
 Size: TypeAlias = "int | tf.Tensor"
 
 
-def larger(a: Size, b: Size) -> Size:
-    """The maximum; an int if both are."""
-    return max(a, b) if isinstance(a, int) and isinstance(b, int) else tf.maximum(a, b)
+def larger(a: Any, b: Any) -> Any:
+    """The maximum: a tensor if either is one, otherwise a number."""
+    return tf.maximum(a, b) if tf.is_tensor(a) or tf.is_tensor(b) else max(a, b)
 
 
-def smaller(a: Size, b: Size) -> Size:
-    """The minimum; an int if both are."""
-    return min(a, b) if isinstance(a, int) and isinstance(b, int) else tf.minimum(a, b)
+def smaller(a: Any, b: Any) -> Any:
+    """The minimum: a tensor if either is one, otherwise a number."""
+    return tf.minimum(a, b) if tf.is_tensor(a) or tf.is_tensor(b) else min(a, b)
 
 
 class Region(NamedTuple):

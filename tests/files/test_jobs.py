@@ -11,6 +11,7 @@ import pytest
 from pgi.errors import PlanError
 from pgi.files.jobs import Job, plan
 from pgi.files.tree import find
+from tests.closed_folder import forbid
 
 
 def make(folder: Path, *names: str) -> Path:
@@ -167,17 +168,6 @@ def test_what_cannot_be_meant_is_refused(places, images, masks, output, format, 
     with pytest.raises(PlanError, match=message) as error:
         plan(Path(images), Path(masks), Path(output), format)
     assert "\n" not in str(error.value)
-
-
-def forbid(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    really_list = os.scandir
-
-    def list_others(path):
-        if Path(path).name == name:
-            raise PermissionError(13, "Permission denied", str(path))
-        return really_list(path)
-
-    monkeypatch.setattr(os, "scandir", list_others)
 
 
 def test_a_subfolder_that_cannot_be_listed_is_a_problem_and_the_rest_is_filled(places, monkeypatch):

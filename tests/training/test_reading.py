@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from pgi.errors import NoUsableImageError
 from pgi.training import decoding, reading
 from pgi.training.decoding import read_image
 from pgi.training.reading import FileSource, find_images
+from tests.closed_folder import forbid
 
 HEIGHT, WIDTH = 40, 48
 
@@ -543,15 +543,7 @@ def test_folders_that_cannot_be_listed_and_links_to_nothing_are_counted(
     usable, closed = write_picture(tmp_path / "a.png"), write_picture(tmp_path / "b" / "c.png")
     (tmp_path / "d").symlink_to("not mounted")
     (tmp_path / "e.png").symlink_to("gone.png")
-    really_list = os.scandir
-
-    def list_others(path):
-        if Path(path) in closed_folders:
-            raise PermissionError(13, "Permission denied", str(path))
-        return really_list(path)
-
-    closed_folders = [closed.parent]
-    monkeypatch.setattr(os, "scandir", list_others)
+    forbid(monkeypatch, closed.parent.name)
     source = find_images(tmp_path)
     assert source.paths == [usable]
     assert source.skipped == {
@@ -565,7 +557,7 @@ def test_folders_that_cannot_be_listed_and_links_to_nothing_are_counted(
         NoUsableImageError, match=r"no file. b: cannot be listed: Perm.*; d: a link"
     ):
         find_images(tmp_path)
-    closed_folders.append(tmp_path)
+    forbid(monkeypatch, tmp_path.name)
     with pytest.raises(NoUsableImageError, match=f"^{tmp_path} cannot be listed: Permission den"):
         find_images(tmp_path)
 
