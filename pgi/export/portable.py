@@ -18,6 +18,7 @@ from pgi.errors import ExportError
 from pgi.images import pyramids, to_uint8
 from pgi.inference.pyramid_inpainter import mirrored
 from pgi.models import PyramidGenerator
+from pgi.models.blocks import frozen
 
 
 def portable_function(
@@ -41,7 +42,7 @@ def portable_function(
         hole = tf.cast(mask[0, :, :, 0], tf.float32) > 127.5
         levels = len(model.levels)
         pyramid = pyramids(*mirrored(image[0], hole, levels), levels)
-        with _frozen(model):
+        with frozen(model.evaluated_sub_generators):  # Converters need single ops.
             completed = model(pyramid)[-1].completed[:, :rows, :columns]
         completed = tf.ensure_shape(completed, [1, height, width, 3])
         # `to_uint8` is the exact inverse of `to_float`, so known pixels are unchanged.
@@ -52,20 +53,6 @@ def portable_function(
         tf.TensorSpec([1, height, width, 1], tf.uint8, "mask"),
     ]
     return tf.function(fill, input_signature=signature, autograph=False)
-
-
-@contextlib.contextmanager
-def _frozen(model: PyramidGenerator) -> Iterator[None]:
-    """Makes each dilated convolution one op, which converters need; see `GatedConv2D`."""
-    networks = model.evaluated_sub_generators
-    before = [network.trainable for network in networks]
-    for network in networks:
-        network.trainable = False
-    try:
-        yield
-    finally:
-        for network, trainable in zip(networks, before):
-            network.trainable = trainable
 
 
 @contextlib.contextmanager

@@ -49,8 +49,6 @@ def load_checkpoint(checkpoint: Checkpoint) -> PyramidInpainter:
         RunFolderError: the checkpoint is damaged or does not fit its run's config.
     """
     model, averaged = load_model(checkpoint)
-    for sub_generator in model.sub_generators:
-        sub_generator.trainable = False  # See `GatedConv2D`.
     origin = f"{checkpoint}, moving average" if averaged else str(checkpoint)
     untrained = _untrained_levels(checkpoint)
     warning = (

@@ -11,6 +11,7 @@ from pgi.images import complete, pyramids, to_float, to_uint8
 from pgi.inference.inpainter import checked, fill_batch
 from pgi.inference.restricted import RestrictedPyramid
 from pgi.models import PyramidGenerator
+from pgi.models.blocks import frozen
 
 _SIGNATURE = (tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([None, None], tf.bool))
 
@@ -99,6 +100,7 @@ def _extended(x: tf.Tensor, axis: int, multiple: int) -> tf.Tensor:
 
 def _raw_image(model: PyramidGenerator, image: tf.Tensor, hole: tf.Tensor) -> tf.Tensor:
     levels = len(model.levels)
-    outputs = model(pyramids(*mirrored(image, hole, levels), levels))
+    with frozen(model.sub_generators):
+        outputs = model(pyramids(*mirrored(image, hole, levels), levels))
     height, width = tf.unstack(tf.shape(hole))
     return to_uint8(outputs[-1].refined[0])[:height, :width]

@@ -16,6 +16,7 @@ rectangles are Python's.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,7 @@ from pgi.images import complete, pyramids, remove_hole
 from pgi.inference.regions import CELL, hole_regions, paint, split
 from pgi.layers.region import Region
 from pgi.layers.resize import dimensions, double_bilinear
-from pgi.models.blocks import run
+from pgi.models.blocks import frozen, run
 from pgi.models.pyramid import PyramidGenerator
 from pgi.models.refine import RefineNetwork
 from pgi.models.sub_generator import SubGenerator
@@ -63,7 +64,7 @@ class RestrictedPyramid:
     def __init__(self, pyramid: PyramidGenerator, compiled: bool = False) -> None:
         graph = _graph if compiled else _as_it_is
         self._levels: list[_Level] = []
-        self.depth = len(pyramid.levels)
+        self.depth, self._sub_generators = len(pyramid.levels), pyramid.sub_generators
         if any(level.fusion.startswith("feature") for level in pyramid.sub_generators):
             self._whole = graph(lambda *images: _whole(pyramid, *images), _pixels(3), _pixels(1))
             return
@@ -74,12 +75,13 @@ class RestrictedPyramid:
         self, image: tf.Tensor, mask: tf.Tensor, max_side: int = MAX_SIDE
     ) -> list[tf.Tensor]:
         results: list[tf.Tensor] = []
-        if not self._levels:
-            results = self._whole(image, mask)
-            return results
-        images, masks = pyramids(image, mask, self.depth)
-        for level, image, mask in zip(self._levels, images, masks):
-            results.append(level(image, mask, results[-1] if results else None, max_side))
+        with frozen(self._sub_generators):
+            if not self._levels:
+                results = self._whole(image, mask)
+                return results
+            images, masks = pyramids(image, mask, self.depth)
+            for level, image, mask in zip(self._levels, images, masks):
+                results.append(level(image, mask, results[-1] if results else None, max_side))
         return results
 
 
@@ -183,6 +185,8 @@ def _pixels(channels: int) -> tf.TensorSpec:
 
 
 def _graph(function: Callable[..., Any], *specs: Any) -> Callable[..., Any]:
+    # TensorFlow warns of many traces of one function; a partial is a function of its own per level.
+    function = functools.partial(function)
     # Nothing in them needs AutoGraph, which would double the time of the first call.
     graph: Callable[..., Any] = tf.function(function, input_signature=specs, autograph=False)
     return graph

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -160,3 +161,16 @@ def run(layers: Sequence[keras.layers.Layer], x: tf.Tensor) -> tf.Tensor:
     for layer in layers:
         x = layer(x)
     return x
+
+
+@contextlib.contextmanager
+def frozen(networks: Sequence[keras.layers.Layer]) -> Iterator[None]:
+    """Computes dilated convolutions as single ops, without a gradient; see `GatedConv2D`."""
+    before = [network.trainable for network in networks]
+    for network in networks:
+        network.trainable = False
+    try:
+        yield
+    finally:
+        for network, trainable in zip(networks, before):
+            network.trainable = trainable
