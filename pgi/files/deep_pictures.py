@@ -18,11 +18,24 @@ import numpy.typing as npt
 
 from pgi.arrays import BoolArray, UInt8Array
 from pgi.errors import PictureError
-from pgi.files.encoding import png_chunks, save_options
-from pgi.files.exif import ORIENTATION, RESOLUTION, TEXTS, XMP, read_exif, to_stored, to_upright
+from pgi.files.encoding import Options, save_options
+from pgi.files.exif import (
+    DIRECTORIES,
+    IPTC,
+    ORIENTATION,
+    PHOTOSHOP,
+    RESOLUTION,
+    TEXTS,
+    XMP,
+    read_exif,
+    to_stored,
+    to_upright,
+)
 from pgi.files.kinds import FORMATS
+from pgi.files.metadata_reading import read_metadata
 from pgi.files.opening import opened
 from pgi.files.pictures import Picture, bits_per_channel, read_picture
+from pgi.files.segments import png_chunks, tiff_entries
 from pgi.pillow import Image
 
 UInt16Array = npt.NDArray[np.uint16]
@@ -42,13 +55,15 @@ class DeepPicture:
         samples: `[H, W, C]`, upright: grey, RGB or RGBA.
         format: "PNG" or "TIFF".
         orientation: of the stored pixels, 1 to 8, as in EXIF.
-        options: from `pgi.files.encoding.save_options`.
+        options: from `pgi.files.encoding.save_options`, for each format.
+        lost: the same, names of the metadata that a format does not keep.
     """
 
     samples: UInt16Array
     format: str
     orientation: int
-    options: dict[str, dict[str, Any]]
+    options: dict[str, Options]
+    lost: dict[str, tuple[str, ...]]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -113,14 +128,17 @@ def read_file(content: bytes, max_megapixels: float) -> Picture | DeepPicture:
         # Pillow turns a TIFF upright when it loads it, and upright it is written.
         turned = image.getexif().get(ORIENTATION, 1) if image.format == "TIFF" else 1
         image.load()
-        exif, left = read_exif(image)
-        orientation = turned if turned in range(2, 9) else left
+        exif = read_exif(image)
+        orientation = turned if turned in range(2, 9) else exif.orientation
         samples = _decoded(content, channels)
         planes = [to_upright(x, orientation) for x in _planes(samples)]
         upright = np.dstack([np.asarray(plane, np.uint16) for plane in planes])
-        if upright.shape[:2] != to_upright(image, left).size[::-1]:
+        if upright.shape[:2] != to_upright(image, exif.orientation).size[::-1]:
             raise PictureError("damaged: two sizes")
-        return DeepPicture(upright, str(image.format), left, save_options(image, content, exif))
+        options, lost = save_options(image, read_metadata(image, content, exif))
+        if any(tag in options["TIFF"]["exif"] for tag in DIRECTORIES):
+            lost["TIFF"] += ("EXIF of the camera and of GPS",)
+        return DeepPicture(upright, str(image.format), exif.orientation, options, lost)
 
 
 def _to_8_bits(samples: UInt16Array) -> UInt8Array:
@@ -144,7 +162,7 @@ def _channels(image: Image.Image, content: bytes) -> int:
         fits = kind in ((1, 1, ()), (2, 3, ()), (2, 4, ()), (2, 4, (2,)))
         fits = fits and set(tags.get(339, (1,))) == {1} and set(tags.get(258)) == {16}
         # Of two widths, Pillow could check one and OpenCV read the other.
-        found = [tag for tag, _ in _entries(content)]
+        found = [tag for tag, _ in tiff_entries(content)]
         fits = fits and tags.get(284, 1) == 1 and 0 < len(found) == len(set(found))
         layout = "a TIFF of another layout" if found else "a BigTIFF"
     if not fits:
@@ -153,23 +171,12 @@ def _channels(image: Image.Image, content: bytes) -> int:
     return channels
 
 
-def _entries(tiff: bytes) -> list[tuple[int, int]]:
-    """Tag and place of the entries of a TIFF's first directory; none of a BigTIFF's."""
-    order = "<" if tiff.startswith(b"II") else ">"
-    if tiff[:4] not in (b"II*\0", b"MM\0*"):
-        return []
-    (start,) = struct.unpack_from(f"{order}I", tiff, 4)
-    (count,) = struct.unpack_from(f"{order}H", tiff, start)
-    places = range(start + 2, start + 2 + 12 * count, 12)
-    return [(struct.unpack_from(f"{order}H", tiff, place)[0], place) for place in places]
-
-
 def _not_turned(content: bytes) -> bytes:
     """A file whose TIFF tag of the orientation is 1, since some releases of OpenCV turn by it."""
     if not content.startswith((b"II", b"MM")):
         return content
     changed = bytearray(content)
-    for tag, place in _entries(content):
+    for tag, place in tiff_entries(content):
         if tag == ORIENTATION:
             changed[place + 8 : place + 12] = b"\1\0\0\0" if content[0] == 73 else b"\0\1\0\0"
     return bytes(changed)
@@ -188,7 +195,7 @@ def _decoded(content: bytes, channels: int) -> UInt16Array:
     return np.asarray(samples[..., order], np.uint16)
 
 
-def _png(samples: UInt16Array, options: dict[str, Any]) -> bytes:
+def _png(samples: UInt16Array, options: Options) -> bytes:
     from pgi.opencv import cv2
 
     order = [2, 1, 0, 3][: samples.shape[2]] if samples.shape[2] > 1 else [0]
@@ -208,15 +215,14 @@ def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def _tiff(samples: UInt16Array, options: dict[str, Any]) -> bytes:
+def _tiff(samples: UInt16Array, options: Options) -> bytes:
     import tifffile
 
     tags, file = dict(options["exif"]), io.BytesIO()
     extra: list[tuple[int, int, int | None, Any, bool]] = [
         (tag, _ASCII, None, tags[tag], True) for tag in TEXTS if tag in tags
     ]
-    if XMP in tags:
-        extra.append((XMP, _BYTE, None, tags[XMP], True))
+    extra += [(tag, _BYTE, None, tags[tag], True) for tag in (XMP, PHOTOSHOP, IPTC) if tag in tags]
     if ORIENTATION in tags:
         extra.append((ORIENTATION, _SHORT, 1, int(tags[ORIENTATION]), True))
     horizontal, vertical, unit = (float(tags.get(tag, 0)) for tag in RESOLUTION)

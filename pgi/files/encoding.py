@@ -4,50 +4,58 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from pgi.errors import PictureError
-from pgi.files.exif import tiff_tags
+from pgi.files.exif import DIRECTORIES, IPTC, PHOTOSHOP, XMP, tiff_tags
+from pgi.files.kinds import FORMATS
+from pgi.files.metadata import (
+    IN_SEGMENT,
+    PHOTOSHOP_SEGMENT,
+    XMP_SEGMENT,
+    XMP_TEXT,
+    Metadata,
+    is_grey,
+)
 
 # Of a TIFF, for all modes.
 _LOSSLESS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma")
-# Texts and colour spaces. Pillow writes some other chunks itself; the rest may not be true of the
-# filled picture.
-_KEPT_CHUNKS = (b"cHRM", b"cICP", b"gAMA", b"sRGB", b"tEXt", b"zTXt", b"iTXt")
+_APP1, _APP13, _COMMENT = b"\xff\xe1", b"\xff\xed", b"\xff\xfe"
+
+Options = dict[str, Any]
 
 
-def save_options(image: Image.Image, content: bytes, exif: bytes) -> dict[str, dict[str, Any]]:
-    """Options of `Image.save` that keep a picture's metadata, for each of `FORMATS`.
+def save_options(
+    image: Image.Image, metadata: Metadata
+) -> tuple[dict[str, Options], dict[str, tuple[str, ...]]]:
+    """Options of `Image.save` that keep a picture's metadata, and what is lost of it.
 
     All but JPEG are written without loss, TIFF compressed like its source or with deflate; JPEG
     with the quantisation tables and the subsampling of a source that was JPEG, else at quality 95,
-    4:4:4. Pillow writes no ICC profile and no texts into a BMP.
+    4:4:4.
 
     Args:
         image: loaded, as Pillow opened it.
-        content: the file's bytes.
-        exif: the EXIF to write.
+        metadata: of its file.
+
+    Returns:
+        For each of `FORMATS`, the options, and names of what is lost.
     """
-    kept: dict[str, Any] = {"exif": exif, "icc_profile": _bytes_of(image, "icc_profile")}
-    dpi, resolution = image.info.get("dpi"), {}
-    if isinstance(dpi, tuple) and all(0 < value < 2**16 for value in dpi):
-        resolution["dpi"] = dpi
-    png = PngImagePlugin.PngInfo()
-    if image.format == "PNG":
-        for name, data in png_chunks(content):
-            # ImageMagick's texts of raw profiles can contain EXIF with a thumbnail.
-            if name in _KEPT_CHUNKS and not data.startswith(b"Raw profile type "):
-                png.add(name, data)
-    return {
-        "PNG": {**kept, **resolution, "pnginfo": png},
-        "JPEG": {**kept, **resolution, **_jpeg_options(image)},
-        "TIFF": {"icc_profile": kept["icc_profile"], **_tiff_options(image, exif, resolution)},
-        "BMP": resolution,
-        "WEBP": {**kept, "xmp": _bytes_of(image, "xmp"), "lossless": True, "exact": True},
+    makers: dict[str, Callable[[Image.Image, Metadata], Options]] = {
+        "PNG": _png_options,
+        "JPEG": _jpeg_options,
+        "TIFF": _tiff_options,
+        "BMP": lambda image, held: _dpi(held),
+        "WEBP": _webp_options,
     }
+    held = {format: metadata.within(format) for format in FORMATS}
+    options = {format: makers[format](image, held[format]) for format in FORMATS}
+    lost = {format: held[format].lost for format in FORMATS}
+    lost["TIFF"] += tuple(tiff_tags(held["TIFF"].exif)[1])
+    return options, lost
 
 
 def encode(image: Image.Image, format: str, options: dict[str, Any]) -> bytes:
@@ -62,8 +70,7 @@ def encode(image: Image.Image, format: str, options: dict[str, Any]) -> bytes:
         PictureError: the format cannot hold the picture.
     """
     converted, file = _in_mode_of(format, image), io.BytesIO()
-    profile = options.get("icc_profile", b"")
-    if converted.mode in ("RGB", "RGBA") and profile[16:20] == b"GRAY":
+    if converted.mode in ("RGB", "RGBA") and is_grey(options.get("icc_profile", b"")):
         options = {**options, "icc_profile": b""}
     try:
         converted.save(file, format, **options)
@@ -84,22 +91,70 @@ def _in_mode_of(format: str, image: Image.Image) -> Image.Image:
     return image
 
 
-def _tiff_options(image: Image.Image, exif: bytes, resolution: dict[str, Any]) -> dict[str, Any]:
-    tags, directories = tiff_tags(exif, _bytes_of(image, "xmp"))
+def _dpi(held: Metadata) -> Options:
+    return {"dpi": held.dpi} if held.dpi else {}
+
+
+def _kept(held: Metadata) -> Options:
+    return {"exif": held.exif, "icc_profile": held.icc_profile}
+
+
+def _png_options(image: Image.Image, held: Metadata) -> Options:
+    png = PngImagePlugin.PngInfo()
+    for name, data in (*held.colour, *held.texts):
+        png.add(name, data)
+    if held.xmp:
+        # As it stands, since it may not be UTF-8.
+        png.add(b"iTXt", XMP_TEXT + bytes(5) + held.xmp)
+    if image.format != "PNG":  # Whose comment is among its texts.
+        for comment in held.comments:
+            png.add_text("Comment", _text(comment))
+    return {**_kept(held), **_dpi(held), "pnginfo": png}
+
+
+def _text(comment: bytes) -> str:
+    comment = comment.rstrip(b"\0")
+    try:
+        return comment.decode()
+    except UnicodeDecodeError:
+        return comment.decode("latin-1")
+
+
+def _webp_options(image: Image.Image, held: Metadata) -> Options:
+    return {**_kept(held), "xmp": held.xmp, "lossless": True, "exact": True}
+
+
+def _tiff_options(image: Image.Image, held: Metadata) -> Options:
+    tags, _ = tiff_tags(held.exif)
+    for tag, value in ((XMP, held.xmp), (PHOTOSHOP, held.photoshop), (IPTC, held.iptc)):
+        if value:
+            tags[tag] = value
     compression = image.info.get("compression")
-    if directories:
+    if any(tag in tags for tag in DIRECTORIES):  # Pillow writes them only without compression.
         compression = "raw"
     elif compression not in _LOSSLESS:
         compression = "tiff_adobe_deflate"
     # A TIFF's own tags have its resolution, perhaps per centimetre.
-    resolution = {} if image.format == "TIFF" else resolution
-    return {**resolution, "compression": compression, "exif": tags}
+    resolution = {} if image.format == "TIFF" else _dpi(held)
+    profile = {"icc_profile": held.icc_profile}
+    return {**profile, **resolution, "compression": compression, "exif": tags}
 
 
-def _jpeg_options(image: Image.Image) -> dict[str, Any]:
+def _jpeg_options(image: Image.Image, held: Metadata) -> Options:
+    extra = [(_APP1, XMP_SEGMENT + held.xmp)] if held.xmp else []
+    extra += [(_APP1, data) for data in held.extended_xmp]
+    size = IN_SEGMENT - len(PHOTOSHOP_SEGMENT)
+    for start in range(0, len(held.photoshop), size):
+        extra.append((_APP13, PHOTOSHOP_SEGMENT + held.photoshop[start : start + size]))
+    extra += [(_COMMENT, comment) for comment in held.comments]
+    options = {
+        **_kept(held),
+        **_dpi(held),
+        "comment": b"",  # Pillow writes one.
+        "extra": b"".join(x + struct.pack(">H", len(data) + 2) + data for x, data in extra),
+    }
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
-        # XMP of other formats can be too long for JPEG.
-        return {"quality": 95, "subsampling": 0, "xmp": b""}
+        return {**options, "quality": 95, "subsampling": 0}
     # One table for each channel; Pillow uses the last one for all further channels. Its own
     # `quality="keep"` needs an unchanged JPEG, and takes the tables in the order of their numbers.
     tables = [image.quantization[number] for *_, number in image.layer]
@@ -107,18 +162,4 @@ def _jpeg_options(image: Image.Image) -> dict[str, Any]:
         tables.pop()
     # Pillow can write three kinds of subsampling; for any other, 4:4:4 loses nothing.
     subsampling = max(JpegImagePlugin.get_sampling(image), 0)
-    return {"qtables": tables, "subsampling": subsampling, "xmp": _bytes_of(image, "xmp")}
-
-
-def _bytes_of(image: Image.Image, name: str) -> bytes:
-    value = image.info.get(name)
-    return value if isinstance(value, bytes) else b""  # A PNG text may have the same name.
-
-
-def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Names and contents of a PNG file's chunks."""
-    start = 8
-    while start + 8 <= len(content):
-        length, name = struct.unpack_from(">I4s", content, start)
-        yield name, content[start + 8 : start + 8 + length]
-        start += 12 + length
+    return {**options, "qtables": tables, "subsampling": subsampling}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import struct
 from numbers import Real
+from typing import NamedTuple
 
-from PIL import Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin
+
+from pgi.files.segments import without_pictures
 
 PREFIX = b"Exif\0\0"
 ORIENTATION = 0x0112
@@ -17,8 +20,16 @@ _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 TEXTS = (269, 270, 271, 272, 285, 305, 306, 315, 316, 33432)
 RESOLUTION = (282, 283, 296)
 _DESCRIPTIONS = (*TEXTS, *RESOLUTION)
-XMP = 700
-_DIRECTORIES = (0x8769, 0x8825)  # Of a camera's values and of GPS.
+XMP, PHOTOSHOP, IPTC = 700, 34377, 33723
+DIRECTORIES = (0x8769, 0x8825)  # Of a camera's values and of GPS.
+_ICC_PROFILE = 34675
+TIFF_KEPT = {*_DESCRIPTIONS, *DIRECTORIES, ORIENTATION, XMP, _ICC_PROFILE}
+# Of a TIFF and of its samples: how pixels are stored, in TIFF 6.0 and Adobe's supplements.
+STRUCTURE = {
+    *(*range(254, 260), 262, 263, 266, 273, 274, 277, 278, 279, 280, 281, 284, 288, 289, 292, 293),
+    *(297, 317, *range(320, 326), *range(332, 335), *range(338, 348), *range(512, 522)),
+    *range(529, 533),
+}
 
 _Turn = Image.Transpose
 _TO_UPRIGHT = {
@@ -43,46 +54,59 @@ def to_stored(image: Image.Image, orientation: int) -> Image.Image:
     return to_upright(image, _INVERSE.get(orientation, orientation))
 
 
-def read_exif(image: Image.Image) -> tuple[bytes, int]:
-    """A picture's EXIF without its thumbnail, and its orientation.
+class ReadExif(NamedTuple):
+    """EXIF as it is written again.
 
-    The orientation can also be given by XMP or by ImageMagick's text in a PNG, which not every
-    format can hold. Then it is added to the EXIF.
+    Args:
+        content: with the prefix that JPEG requires; or empty.
+        orientation: 1 to 8; 1 if absent.
+        had_pictures: whether thumbnails or previews were taken out.
+    """
+
+    content: bytes
+    orientation: int
+    had_pictures: bool
+
+
+def read_exif(image: Image.Image) -> ReadExif:
+    """A picture's EXIF without its thumbnail and the previews in a camera's own notes.
+
+    The orientation can also be given by XMP, and the whole EXIF by ImageMagick's text in a PNG,
+    which not every format can hold. Then it becomes EXIF.
 
     Args:
         image: loaded, as Pillow opened it.
-
-    Returns:
-        EXIF with the prefix that JPEG requires, or empty; and the orientation, 1 if absent.
     """
+    orientation = 1
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         # Pillow has turned it upright.
         described = image.getexif()
-        for tag in set(described) - {*_DESCRIPTIONS, *_DIRECTORIES}:
+        for tag in set(described) - {*_DESCRIPTIONS, *DIRECTORIES}:
             del described[tag]
         _keep_latin_1(described)
-        return (PREFIX + described.tobytes().removeprefix(PREFIX) if described else b""), 1
-    raw = image.info.get("exif", b"")
-    raw = PREFIX + raw.removeprefix(PREFIX) if isinstance(raw, bytes) and raw else b""
-    try:
-        found, own = image.getexif(), Image.Exif()
-        own.load(raw)
-        orientation = found.get(ORIENTATION, 1)
-        if orientation not in range(1, 9):
+        raw = PREFIX + described.tobytes().removeprefix(PREFIX) if described else b""
+    else:
+        raw = image.info.get("exif", b"")
+        raw = PREFIX + raw.removeprefix(PREFIX) if isinstance(raw, bytes) and raw else b""
+        try:
+            found, own = image.getexif(), Image.Exif()
+            own.load(raw)
+            orientation = found.get(ORIENTATION, 1)
+            if orientation not in range(1, 9):
+                orientation = 1
+            elif orientation != own.get(ORIENTATION, 1) or (found and not raw):
+                raw = PREFIX + found.tobytes().removeprefix(PREFIX)
+        except Exception:  # Pillow's parser raises errors of many types on damaged EXIF.
             orientation = 1
-        elif orientation != own.get(ORIENTATION, 1):
-            raw = PREFIX + found.tobytes().removeprefix(PREFIX)
-    except Exception:  # Pillow's parser raises errors of many types on damaged EXIF.
-        orientation = 1
-    return _without_thumbnail(raw), int(orientation)
+    content = without_pictures(_without_thumbnail(raw))
+    return ReadExif(content, int(orientation), content != raw)
 
 
-def tiff_tags(exif: bytes, xmp: bytes) -> tuple[Image.Exif, bool]:
+def tiff_tags(exif: bytes) -> tuple[Image.Exif, list[str]]:
     """What of EXIF describes a picture, as tags for Pillow to write into a TIFF.
 
     Returns:
-        The tags, and whether they have directories, which Pillow cannot write into a compressed
-        TIFF.
+        The tags, and the names of those that are lost.
     """
     tags = Image.Exif()
     try:
@@ -91,15 +115,15 @@ def tiff_tags(exif: bytes, xmp: bytes) -> tuple[Image.Exif, bool]:
         numbers = {
             tag: tags[tag] for tag in (*RESOLUTION, ORIENTATION) if isinstance(tags.get(tag), Real)
         }
-        directories = any(tags.get_ifd(tag) for tag in _DIRECTORIES)
+        directories = {tag for tag in DIRECTORIES if tags.get_ifd(tag)}
     except Exception:  # As in `read_exif`.
-        return Image.Exif(), False
-    for tag in set(tags) - {*texts, *numbers, *_DIRECTORIES}:
+        return Image.Exif(), ["EXIF"]
+    lost = set(tags) - {*texts, *numbers, *directories}
+    for tag in lost:
         del tags[tag]
     _keep_latin_1(tags)
-    if xmp:
-        tags[XMP] = xmp
-    return tags, directories
+    names = (ExifTags.TAGS.get(tag, f"tag {tag}") for tag in sorted(lost - STRUCTURE))
+    return tags, [f"EXIF's {name}" for name in names]
 
 
 def _keep_latin_1(tags: Image.Exif) -> None:

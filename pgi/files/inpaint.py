@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -96,7 +96,7 @@ def inpaint_files(jobs: Sequence[Job], inpainter: Fill, settings: Settings) -> O
         inpainter: fills the hole of one upright picture.
         settings: for all jobs.
     """
-    outcome, readings = Outcome(), set()
+    outcome, said = Outcome(), set[str]()
     for folder in {job.output.parent for job in jobs}:
         remove_leftovers(folder)
     # A log file gets one line a minute.
@@ -123,10 +123,16 @@ def inpaint_files(jobs: Sequence[Job], inpainter: Fill, settings: Settings) -> O
         outcome.unchanged += filled.unchanged
         for warning in filled.warnings:
             tqdm.write(f"warning: {job.image}: {warning}", file=sys.stderr)
-        if filled.reading and filled.reading not in readings:
-            readings.add(filled.reading)
-            tqdm.write(f"mask {job.mask}, and others like it: {filled.reading}", file=sys.stderr)
+        _say_once(f"mask {job.mask}, and others like it: ", filter(None, [filled.reading]), said)
+        _say_once(f"warning: {job.image}, and others like it: not kept: ", filled.lost, said)
     return outcome
+
+
+def _say_once(head: str, notes: Iterable[str], said: set[str]) -> None:
+    """Prints what was not said of another file."""
+    if new := [note for note in notes if note not in said]:
+        said.update(new)
+        tqdm.write(head + ", ".join(new), file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -136,11 +142,13 @@ class FilledFile:
     Args:
         warnings: about its mask and its format.
         reading: of its mask, see `pgi.files.masks.Mask`.
+        lost: names of the image's metadata that the output does not have.
         unchanged: whether its mask has no hole.
     """
 
     warnings: Sequence[str]
     reading: str
+    lost: Sequence[str]
     unchanged: bool
 
 
@@ -164,27 +172,29 @@ def _fill(
     mask = _read_hole(job, picture, settings)
     hole, warnings = grow(mask.hole, settings.grow_mask), []
     if hole.all():
+        hint = _polarity_hint(job) if mask.hole.all() else " once it has grown (see --grow-mask)"
         raise PictureError(
-            "must have known pixels outside the hole, got a mask that covers it all"
-            + _polarity_hint(job)
+            f"must have known pixels outside the hole, got a mask that covers it all{hint}"
         )
     if hole.any():
         filled = inpainter(picture.rgb, hole)
         picture = picture.with_hole(filled, hole, opaque=job.mask is None)
     else:
         warnings.append(f"unchanged: {_no_hole(job, settings)}")
-    if hole.any() or job.format not in (None, picture.format):
-        content = picture.encode(job.format)
+    lost: Sequence[str] = ()
+    format = job.format or picture.format
+    if hole.any() or format != picture.format:
+        content, lost = picture.encode(format), picture.lost[format]
     _write(job.output, content)
     if warning := mask_warning(hole):
         warnings.append(warning + _polarity_hint(job))
     named_jpeg = FORMAT_OF.get(job.image.suffix.lower()) == "JPEG"
-    if named_jpeg and job.format == "JPEG" and picture.format != "JPEG":
+    if named_jpeg and format == "JPEG" and picture.format != "JPEG":
         warnings.append(
             f"a {picture.format} in a file named {job.image.suffix}: written as JPEG, in which "
             "known pixels are not exact"
         )
-    return FilledFile(warnings, mask.reading, not hole.any())
+    return FilledFile(warnings, mask.reading, lost, not hole.any())
 
 
 def _read_hole(job: Job, picture: Picture | DeepPicture, settings: Settings) -> Mask:

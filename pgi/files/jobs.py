@@ -25,15 +25,18 @@ class Job:
         image: file to read.
         mask: file to read; None if the image's own alpha is the mask.
         output: file to write.
-        format: of the output; None for the image's own.
         problem: why this image cannot be filled, if that is already known.
     """
 
     image: Path
     mask: Path | None
     output: Path
-    format: str | None = None
     problem: str = ""
+
+    @property
+    def format(self) -> str | None:
+        """The output's, by its name, one of `FORMATS`; None for the image's own."""
+        return FORMAT_OF.get(self.output.suffix.lower())
 
 
 def plan(
@@ -96,10 +99,7 @@ def plan(
             alone = [path for path in masks_of.alone if fnmatchcase(path.stem, pattern)]
             problems = {x: y for x, y in problems.items() if not fnmatchcase(x.stem, pattern)}
             problems |= dict.fromkeys(alone, "a mask without its image")
-    jobs = [
-        Job(folder / path, None, output / path, problem=problem)
-        for path, problem in problems.items()
-    ]
+    jobs = [Job(folder / path, None, output / path, problem) for path, problem in problems.items()]
     for path in found:
         target = output if one_file else output / _renamed(path, format)
         chosen: Sequence[tuple[Path | None, str]] = [(masks, "")]
@@ -110,8 +110,7 @@ def plan(
         for mask, problem in chosen:
             if mask is not None and len(chosen) > 1:
                 target = target.with_name(mask.stem + target.suffix)
-            own = format or FORMAT_OF.get(target.suffix.lower())
-            jobs.append(Job(folder / path, mask, target, own, problem))
+            jobs.append(Job(folder / path, mask, target, problem))
     _check_outputs(jobs)
     return tuple(sorted(jobs, key=lambda job: job.image))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class Mask:
 
     Args:
         hole: `[H, W]`, upright, True = hole.
-        reading: how it was read, if not by its brightness; else empty.
+        reading: how it was read, if not simply by its brightness; else empty.
     """
 
     hole: BoolArray
@@ -43,13 +43,15 @@ class Mask:
 def read_mask(content: bytes, max_megapixels: float, polarity: str = "white") -> Mask:
     """Reads a mask file, which may be any still picture.
 
-    Its brightness counts: above 127 is the hole. There are two exceptions, both for "white":
+    Its brightness counts: above 127 is the hole, or at most 127 for "black". There are two
+    exceptions:
 
-    * Strokes on a transparent ground: if alpha lies on both sides of 127, and all pixels with alpha
-      above 127 have one colour, these pixels are the hole.
-    * Strokes of one colour on black: if no pixel is brighter than 127, and of those that are not
-      black more than half have one colour and 99 % its hue, the hole is what is nearer to the
-      colour than to black.
+    * One colour and transparent parts: if alpha lies on both sides of 127, and all pixels with
+      alpha above 127 have one colour, these pixels are the hole; for "black" only if the colour is
+      dark, and if it is bright, the others are.
+    * Strokes of one colour on black, for "white": if no pixel is brighter than 127, and of those
+      that are not black more than half have one colour and 99 % its hue, the hole is what is nearer
+      to the colour than to black.
 
     Args:
         content: of a PNG, JPEG, WebP, TIFF, BMP or GIF file; 16-bit values count by their high
@@ -65,8 +67,7 @@ def read_mask(content: bytes, max_megapixels: float, polarity: str = "white") ->
         if image.mode in ("F", "I"):
             raise PictureError(f"must have 8 or 16 bits per channel, got 32 (mode {image.mode})")
         image.load()
-        _, orientation = read_exif(image)
-        image = to_upright(image, orientation)
+        image = to_upright(image, read_exif(image).orientation)
         if image.mode.startswith("I"):
             samples: AnyArray = np.asarray(image)
             check_mask_scale(samples.max())
@@ -74,9 +75,16 @@ def read_mask(content: bytes, max_megapixels: float, polarity: str = "white") ->
         else:
             grey = np.asarray(image.convert("L"))
         check_mask_scale(grey.max())
-        if polarity == "black":
-            return Mask(grey <= 127)
-        return _strokes_on_nothing(image) or _strokes_on_black(image, grey) or Mask(grey > 127)
+        opaque = _opaque(image)
+        if mask := _one_colour(image, opaque, grey, polarity):
+            return mask
+        mask = Mask(grey <= 127 if polarity == "black" else grey > 127)
+        if polarity == "white":
+            mask = _strokes_on_black(image, grey) or mask
+        if not opaque.all():
+            unused = "its alpha is not used (see --mask-from-alpha)"
+            mask = replace(mask, reading="; ".join(filter(None, (mask.reading, unused))))
+        return mask
 
 
 def resize_mask(mask: BoolArray, height: int, width: int) -> BoolArray:
@@ -97,17 +105,25 @@ def grow(hole: BoolArray, distance: int) -> BoolArray:
     return grown
 
 
-def _strokes_on_nothing(image: Image.Image) -> Mask | None:
+def _opaque(image: Image.Image) -> BoolArray:
     if not image.has_transparency_data or image.mode.startswith("I"):
-        return None
-    pixels: UInt8Array = np.asarray(image.convert("RGBA"))
-    opaque = pixels[..., 3] > 127
+        return np.ones([image.height, image.width], bool)
+    return np.asarray(image.convert("RGBA").getchannel("A")) > 127
+
+
+def _one_colour(
+    image: Image.Image, opaque: BoolArray, grey: AnyArray, polarity: str
+) -> Mask | None:
     if opaque.all() or not opaque.any():
         return None
-    colours = pixels[opaque][:, :3]
-    if (np.ptp(colours, axis=0) > _TOLERANCE).any():
+    pixels: UInt8Array = np.asarray(image.convert("RGB"))
+    if (np.ptp(pixels[opaque], axis=0) > _TOLERANCE).any():
         return None
-    return Mask(opaque, "one colour on a transparent ground: the hole is what is opaque")
+    bright = np.median(grey[opaque]) > 127
+    if bright and polarity == "black":
+        return Mask(~opaque, "one bright colour: the hole is what is transparent")
+    turned = " (--mask-polarity black: what is transparent)" if bright else ""
+    return Mask(opaque, f"one colour on a transparent ground: the hole is what is opaque{turned}")
 
 
 def _strokes_on_black(image: Image.Image, grey: AnyArray) -> Mask | None:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import io
-import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from PIL import UnidentifiedImageError
 
 from pgi.errors import PictureError, UserError
 from pgi.files.kinds import FORMATS, name_of
+from pgi.files.segments import START_OF_SCAN, jpeg_segments
 from pgi.pillow import Image, size_problem
 
 _SHOWN = {"WEBP": "WebP"}
 # Most scans of a JPEG. Decoding takes as long for each as for a whole photograph, and progressive
 # JPEGs of cameras and programs have about ten.
 _SCANS = 100
-# Markers outside the coded pixels; what has no length is left out, but for the end of the picture.
-_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
-_START_OF_SCAN, _END = b"\xda", b"\xd9"
 
 
 @contextlib.contextmanager
@@ -87,11 +85,5 @@ def _open(content: bytes, max_megapixels: float, formats: Sequence[str]) -> Imag
 
 
 def _has_many_scans(jpeg: bytes) -> bool:
-    scans, place = 0, 0
-    while scans <= _SCANS:
-        marker = _MARKER.search(jpeg, place)
-        if marker is None or marker[1] == _END:
-            return False
-        scans += marker[1] == _START_OF_SCAN
-        place = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
-    return True
+    scans = (marker for marker, *_ in jpeg_segments(jpeg) if marker == START_OF_SCAN)
+    return len(list(islice(scans, _SCANS + 1))) > _SCANS

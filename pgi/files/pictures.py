@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from PIL import TiffImagePlugin
 
 from pgi.arrays import BoolArray, UInt8Array
 from pgi.errors import PictureError
-from pgi.files.encoding import encode, save_options
+from pgi.files.encoding import Options, encode, save_options
 from pgi.files.exif import read_exif, to_stored, to_upright
 from pgi.files.kinds import FORMATS, WEB_FORMATS
+from pgi.files.metadata_reading import read_metadata
 from pgi.files.opening import opened
 from pgi.pillow import Image
 
@@ -36,13 +36,15 @@ class Picture:
         image: upright pixels, of mode L, LA, RGB, RGBA or CMYK.
         format: one of `FORMATS`.
         orientation: of the stored pixels, 1 to 8, as in EXIF.
-        options: from `pgi.files.encoding.save_options`.
+        options: from `pgi.files.encoding.save_options`, for each format.
+        lost: the same, names of the metadata that a format does not keep.
     """
 
     image: Image.Image
     format: str
     orientation: int
-    options: dict[str, dict[str, Any]]
+    options: dict[str, Options]
+    lost: dict[str, tuple[str, ...]]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -85,7 +87,8 @@ class Picture:
             PictureError: the format cannot hold the picture.
         """
         format = format or self.format
-        return encode(to_stored(self.image, self.orientation), format, self.options[format])
+        stored = self.image if format == "BMP" else to_stored(self.image, self.orientation)
+        return encode(stored, format, self.options[format])
 
 
 def read_picture(
@@ -114,12 +117,11 @@ def read_picture(
                 f"must have no channels beside colour and alpha, got {channels(image)} channels"
             )
         image.load()
-        exif, orientation = read_exif(image)
+        exif = read_exif(image)
         format = image.format if image.format in FORMATS else "JPEG"  # It is MPO.
-        options = save_options(image, content, exif)
-        return Picture(
-            to_upright(_fillable(image, bits), orientation), format, orientation, options
-        )
+        saving = save_options(image, read_metadata(image, content, exif))
+        upright = to_upright(_fillable(image, bits), exif.orientation)
+        return Picture(upright, format, exif.orientation, *saving)
 
 
 def bits_per_channel(image: Image.Image, content: bytes) -> int:

@@ -58,9 +58,9 @@ def test_without_masks_no_job_has_one_and_none_has_a_problem(places):
 def test_one_image_goes_into_a_folder_or_becomes_a_file_whose_suffix_is_its_format(places):
     image, masks = Path("images/a.jpg"), Path("masks")
     (job,) = plan(image, masks, Path("out"))
-    assert job == Job(image, Path("masks/a.png"), Path("out/a.jpg"), "JPEG")
+    assert job == Job(image, Path("masks/a.png"), Path("out/a.jpg")) and job.format == "JPEG"
     (job,) = plan(image, Path("masks/b.PNG"), Path("new/x.WebP"))
-    assert job == Job(image, Path("masks/b.PNG"), Path("new/x.WebP"), "WEBP")
+    assert job == Job(image, Path("masks/b.PNG"), Path("new/x.WebP")) and job.format == "WEBP"
     make(places, "folder.png/x")
     (job,) = plan(image, masks, Path("folder.png"))
     assert (job.output, job.format) == (Path("folder.png/a.jpg"), "JPEG")
@@ -71,6 +71,7 @@ def test_a_file_that_is_named_needs_no_suffix_and_may_be_hidden(places):
     for name in ("photograph", ".hidden.png"):
         (job,) = plan(Path(name), None, Path("out"))
         assert (job.image, job.output) == (Path(name), Path("out", name))
+        assert job.format == ("PNG" if name.endswith("png") else None)
 
 
 def test_a_format_renames_what_has_another_suffix(places):

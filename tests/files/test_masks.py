@@ -147,9 +147,22 @@ def test_classes_of_several_colours_are_no_strokes():
 def test_strokes_on_a_transparent_ground_are_the_hole(colour, under):
     image = painted(colour, under)
     image.putalpha(Image.fromarray(GREY))
-    mask = read_mask(encoded(image), 64)
+    content, bright = encoded(image), colour in BRIGHT.values()
+    mask = read_mask(content, 64)
     np.testing.assert_array_equal(mask.hole, HOLE)
-    assert "transparent ground" in mask.reading
+    assert "transparent ground: the hole is what is opaque" in mask.reading
+    # Then black is the hole, and a bright colour is not.
+    turned = read_mask(content, 64, "black")
+    np.testing.assert_array_equal(turned.hole, HOLE ^ bright)
+    assert ("what is transparent" if bright else "what is opaque") in turned.reading
+    assert ("--mask-polarity black: what is transparent" in mask.reading) == bright
+
+
+def test_a_hole_that_is_erased_from_a_white_mask_needs_the_polarity():
+    image = Image.new("RGBA", (WIDTH, HEIGHT), (255, 255, 255, 255))
+    image.putalpha(Image.fromarray(255 - GREY))
+    np.testing.assert_array_equal(read_mask(encoded(image), 64).hole, ~HOLE)
+    np.testing.assert_array_equal(read_mask(encoded(image), 64, "black").hole, HOLE)
 
 
 def test_a_gif_of_strokes_on_a_transparent_ground_is_read():
@@ -166,30 +179,38 @@ def with_alpha(colours: np.ndarray, alpha: np.ndarray) -> Image.Image:
 WHITE_ON_BLACK = np.asarray(painted((255, 255, 255)))
 
 
+@pytest.mark.parametrize("polarity", ["white", "black"])
 @pytest.mark.parametrize(
-    "image",
+    "image, said",
     [
-        with_alpha(WHITE_ON_BLACK, np.full_like(GREY, 255)),
-        with_alpha(WHITE_ON_BLACK, np.full_like(GREY, 0)),
-        with_alpha(WHITE_ON_BLACK, ALPHA),  # Two colours are opaque.
-        with_alpha(WHITE_ON_BLACK, np.where(HOLE, 255, 200)),
-        with_alpha(NOISE, ALPHA),
+        (with_alpha(WHITE_ON_BLACK, np.full_like(GREY, 255)), False),
+        (with_alpha(WHITE_ON_BLACK, np.where(HOLE, 255, 200)), False),
+        (with_alpha(WHITE_ON_BLACK, np.full_like(GREY, 0)), True),
+        (with_alpha(WHITE_ON_BLACK, ALPHA), True),  # Two colours are opaque.
+        (with_alpha(NOISE, ALPHA), True),
+        (with_alpha(NOISE, 255 - GREY), True),  # A photograph whose hole is erased.
     ],
 )
-def test_other_alpha_means_nothing(image):
-    mask = read_mask(encoded(image), 64)
-    assert not mask.reading
-    np.testing.assert_array_equal(mask.hole, np.asarray(image.convert("RGB").convert("L")) > 127)
-
-
-@pytest.mark.parametrize("colour", [(255, 0, 0), (255, 255, 255)])
-def test_black_as_the_hole_goes_by_brightness_alone(colour):
-    image = painted(colour)
-    image.putalpha(Image.fromarray(GREY))
-    mask = read_mask(encoded(image), 64, "black")
+def test_other_alpha_means_nothing_and_is_said(image, said, polarity):
+    mask = read_mask(encoded(image), 64, polarity)
+    assert mask.reading.startswith("its alpha is not used") == said
+    assert ("--mask-from-alpha" in mask.reading) == said
     bright = np.asarray(image.convert("RGB").convert("L")) > 127
-    assert not mask.reading
-    np.testing.assert_array_equal(mask.hole, ~bright)
+    np.testing.assert_array_equal(mask.hole, bright ^ (polarity == "black"))
+
+
+def test_a_colour_on_black_of_which_a_part_is_transparent_is_read_and_its_alpha_is_not():
+    alpha = np.full_like(GREY, 255)
+    alpha[0] = 0
+    mask = read_mask(encoded(with_alpha(np.asarray(painted((255, 0, 0))), alpha)), 64)
+    np.testing.assert_array_equal(mask.hole, HOLE)
+    assert "one colour on black" in mask.reading and "alpha is not used" in mask.reading
+
+
+@pytest.mark.parametrize("colour", COLOURS.values())
+def test_colours_on_black_go_by_brightness_if_black_is_the_hole(colour):
+    mask = read_mask(encoded(painted(colour)), 64, "black")
+    assert mask.hole.all() and not mask.reading
 
 
 # A maximum of 1
