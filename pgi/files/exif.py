@@ -22,7 +22,7 @@ RESOLUTION = (282, 283, 296)
 _DESCRIPTIONS = (*TEXTS, *RESOLUTION)
 XMP, PHOTOSHOP, IPTC = 700, 34377, 33723
 DIRECTORIES = (0x8769, 0x8825)  # Of a camera's values and of GPS.
-_ICC_PROFILE = 34675
+_ICC_PROFILE, _INTEROPERABILITY = 34675, 0xA005
 TIFF_KEPT = {*_DESCRIPTIONS, *DIRECTORIES, ORIENTATION, XMP, _ICC_PROFILE}
 # Of a TIFF and of its samples: how pixels are stored, in TIFF 6.0 and Adobe's supplements.
 STRUCTURE = {
@@ -116,6 +116,9 @@ def tiff_tags(exif: bytes) -> tuple[Image.Exif, list[str]]:
             tag: tags[tag] for tag in (*RESOLUTION, ORIENTATION) if isinstance(tags.get(tag), Real)
         }
         directories = {tag for tag in DIRECTORIES if tags.get_ifd(tag)}
+        camera = tags.get_ifd(DIRECTORIES[0])
+        if _INTEROPERABILITY in camera:  # Pillow would write its old place.
+            camera[_INTEROPERABILITY] = tags.get_ifd(_INTEROPERABILITY)
     except Exception:  # As in `read_exif`.
         return Image.Exif(), ["EXIF"]
     lost = set(tags) - {*texts, *numbers, *directories}

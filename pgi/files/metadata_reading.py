@@ -37,6 +37,7 @@ _ASPECT = "aspect ratio of its pixels"
 _MOST = 20  # Names of what is lost.
 
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_EXTENDED_HEAD = len(_EXTENDED_XMP) + 40  # Then a digest, its whole length, and its place there.
 _JUMBF, _C2PA_TAG = 0xEB, 52545  # A JPEG's marker, a TIFF's tag.
 # Of Photoshop's resources.
 _THUMBNAILS = (1033, 1036)
@@ -78,7 +79,7 @@ def read_metadata(image: Image.Image, content: bytes, exif: ReadExif) -> Metadat
     cleaned = replace(
         found,
         xmp=without_pictures(found.xmp),
-        extended_xmp=tuple(map(without_pictures, found.extended_xmp)),
+        extended_xmp=_cleaned(found.extended_xmp),
         photoshop=without_pictures(found.photoshop),
     )
     if exif.had_pictures or cleaned != found:
@@ -94,6 +95,17 @@ def read_metadata(image: Image.Image, content: bytes, exif: ReadExif) -> Metadat
         dpi=dpi if isinstance(dpi, tuple) and all(0 < x < 2**16 for x in dpi) else (),
         lost=tuple(names),
     )
+
+
+def _cleaned(extended_xmp: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Without pictures, which reach over several segments."""
+    texts = [data[_EXTENDED_HEAD:] for data in extended_xmp]
+    text, cleaned = without_pictures(b"".join(texts)), []
+    for data in extended_xmp:
+        size = len(data[_EXTENDED_HEAD:])
+        cleaned.append(data[:_EXTENDED_HEAD] + text[:size])
+        text = text[size:]
+    return tuple(cleaned)
 
 
 def _of_jpeg(image: Any, content: bytes, lost: list[str]) -> Metadata:

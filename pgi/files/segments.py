@@ -16,9 +16,11 @@ APP = range(0xE0, 0xF0)
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 # Where a JPEG inside of other data begins and ends, which it cannot contain by chance.
 _EMBEDDED_JPEG = re.compile(rb"\xff\xd8(?=\xff[\xc0\xc4\xdb\xe0-\xef\xfe])|\xff\xd9")
-# Pictures in XMP and in texts; perhaps in lines, whose ends may be XML's.
-_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{40,}=*(?:\s|&#(?:10|13|x[aAdD]);)*)+")
-_LEAST_BASE64 = 500
+# What JPEG, PNG, WebP, GIF and TIFF begin with in base64; perhaps in lines, with XML's line ends.
+_BASE64 = re.compile(
+    rb"(?<![A-Za-z0-9+/])(?:/9j/|iVBOR|UklGR|R0lGOD|SUkq|TU0A)"
+    rb"(?:[A-Za-z0-9+/]{40,}(?:\s|&#(?:10|13|x[aAdD]);)*)+[A-Za-z0-9+/]*=*"
+)
 
 
 def jpeg_segments(jpeg: bytes) -> Iterator[tuple[int, int, int]]:
@@ -82,7 +84,7 @@ def photoshop_resources(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def without_pictures(data: bytes) -> bytes:
-    """Data in which JPEGs, and long base64 texts, are blanked; no byte moves."""
+    """Data in which JPEGs, and pictures in base64, are blanked; no byte moves."""
     blank, start, depth = bytearray(data), 0, 0
     for found in _EMBEDDED_JPEG.finditer(data):
         if found[0] == b"\xff\xd8":  # Perhaps in another's own metadata.
@@ -93,6 +95,5 @@ def without_pictures(data: bytes) -> bytes:
             if not depth:
                 blank[start : found.end()] = bytes(found.end() - start)
     for found in _BASE64.finditer(data):
-        if len(found[0]) >= _LEAST_BASE64:
-            blank[found.start() : found.end()] = b" " * len(found[0])
+        blank[found.start() : found.end()] = b" " * len(found[0])
     return bytes(blank)

@@ -101,6 +101,7 @@ def exif_of_a_camera() -> bytes:
     exif = Image.Exif()
     exif[0x010F], exif[0x0112], exif[256] = "Camera", 6, 9999
     exif.get_ifd(ExifTags.IFD.Exif)[0x829A] = 0.01
+    exif.get_ifd(ExifTags.IFD.Exif)[0xA005] = {1: "R98"}
     exif.get_ifd(ExifTags.IFD.GPSInfo)[1] = "N"
     return exif.tobytes()
 
@@ -117,6 +118,7 @@ def test_exif_passes_into_a_tiff_and_out_of_it(kind):
         exif = decoded(written).getexif()
         assert exif[0x010F] == "Camera" and exif.get_ifd(ExifTags.IFD.GPSInfo) == {1: "N"}
         assert exif.get_ifd(ExifTags.IFD.Exif)[0x829A] == pytest.approx(0.01)
+        assert exif.get_ifd(ExifTags.IFD.Interop) == {1: "R98"}
         assert decoded(written).info["icc_profile"] == ICC
     assert not {256, 273, 279} & set(decoded(again).getexif())
 
