@@ -10,6 +10,7 @@ import io
 import math
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,7 +35,7 @@ from pgi.files.exif import (
 from pgi.files.kinds import FORMATS
 from pgi.files.metadata_reading import read_metadata
 from pgi.files.opening import opened
-from pgi.files.pictures import Picture, bits_per_channel, read_picture
+from pgi.files.pictures import Picture, bits_per_channel, load_picture, white_is_zero
 from pgi.files.segments import png_chunks, tiff_entries
 from pgi.pillow import Image
 
@@ -123,7 +124,7 @@ def read_file(content: bytes, max_megapixels: float) -> Picture | DeepPicture:
                 f"must have 8 or 16 bits per channel, got {bits} (mode {image.mode})"
             )
         if bits != 16:
-            return read_picture(content, max_megapixels, FORMATS)
+            return load_picture(image, content)
         channels = _channels(image, content)
         # Pillow turns a TIFF upright when it loads it, and upright it is written.
         turned = image.getexif().get(ORIENTATION, 1) if image.format == "TIFF" else 1
@@ -131,6 +132,8 @@ def read_file(content: bytes, max_megapixels: float) -> Picture | DeepPicture:
         exif = read_exif(image)
         orientation = turned if turned in range(2, 9) else exif.orientation
         samples = _decoded(content, channels)
+        if white_is_zero(image):
+            samples = ~samples
         planes = [to_upright(x, orientation) for x in _planes(samples)]
         upright = np.dstack([np.asarray(plane, np.uint16) for plane in planes])
         if upright.shape[:2] != to_upright(image, exif.orientation).size[::-1]:
@@ -159,7 +162,7 @@ def _channels(image: Image.Image, content: bytes) -> int:
         tags = image.tag_v2  # type: ignore[attr-defined]
         channels = int(tags.get(277, 1))
         kind = (tags.get(262), channels, tuple(tags.get(338, ())))
-        fits = kind in ((1, 1, ()), (2, 3, ()), (2, 4, ()), (2, 4, (2,)))
+        fits = kind in ((0, 1, ()), (1, 1, ()), (2, 3, ()), (2, 4, ()), (2, 4, (2,)))
         fits = fits and set(tags.get(339, (1,))) == {1} and set(tags.get(258)) == {16}
         # Of two widths, Pillow could check one and OpenCV read the other.
         found = [tag for tag, _ in tiff_entries(content)]
@@ -173,8 +176,6 @@ def _channels(image: Image.Image, content: bytes) -> int:
 
 def _not_turned(content: bytes) -> bytes:
     """A file whose TIFF tag of the orientation is 1, since some releases of OpenCV turn by it."""
-    if not content.startswith((b"II", b"MM")):
-        return content
     changed = bytearray(content)
     for tag, place in tiff_entries(content):
         if tag == ORIENTATION:
@@ -182,10 +183,22 @@ def _not_turned(content: bytes) -> bytes:
     return bytes(changed)
 
 
+def _pixels_only(png: bytes) -> bytes:
+    """A PNG without metadata, of which libpng would write to stderr."""
+    return _joined([x for x in png_chunks(png) if x[0] in (b"IHDR", b"IDAT")])
+
+
+def _joined(chunks: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """A PNG file; its last chunk is added."""
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*x) for x in (*chunks, (b"IEND", b"")))
+
+
 def _decoded(content: bytes, channels: int) -> UInt16Array:
     from pgi.opencv import cv2  # `pgi --help` does not need it.
 
-    samples = cv2.imdecode(np.frombuffer(_not_turned(content), np.uint8), cv2.IMREAD_UNCHANGED)
+    is_png = content.startswith(b"\x89PNG")
+    content = _pixels_only(content) if is_png else _not_turned(content)
+    samples = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None or samples.dtype != np.uint16:
         raise PictureError("its pixels cannot be read: damaged, or of a rare compression")
     samples = samples.reshape([*samples.shape[:2], -1])
@@ -207,8 +220,7 @@ def _png(samples: UInt16Array, options: Options) -> bytes:
     Image.new("L" if samples.shape[2] == 1 else "RGB", (1, 1)).save(file, "PNG", **options)
     header, *rest = png_chunks(pixels.tobytes())
     kept = [x for x in png_chunks(file.getvalue()) if x[0] not in (b"IHDR", b"IDAT", b"IEND")]
-    rest = [x for x in rest if x[0] in (b"IDAT", b"IEND")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*x) for x in (header, *kept, *rest))
+    return _joined([header, *kept, *(x for x in rest if x[0] == b"IDAT")])
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

@@ -11,6 +11,7 @@ from pgi.errors import PictureError
 from pgi.files.exif import read_exif, to_upright
 from pgi.files.kinds import MASK_FORMATS
 from pgi.files.opening import opened
+from pgi.files.pictures import white_is_zero
 from pgi.pillow import Image
 from pgi.rules import check_mask_scale
 
@@ -67,9 +68,10 @@ def read_mask(content: bytes, max_megapixels: float, polarity: str = "white") ->
         if image.mode in ("F", "I"):
             raise PictureError(f"must have 8 or 16 bits per channel, got 32 (mode {image.mode})")
         image.load()
+        inverted = white_is_zero(image)
         image = to_upright(image, read_exif(image).orientation)
         if image.mode.startswith("I"):
-            samples: AnyArray = np.asarray(image)
+            samples: AnyArray = 65535 - np.asarray(image) if inverted else np.asarray(image)
             check_mask_scale(samples.max())
             grey: AnyArray = samples // 256
         else:

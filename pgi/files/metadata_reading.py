@@ -181,7 +181,7 @@ def _of_png(image: Any, content: bytes, lost: list[str]) -> Metadata:
             else:
                 texts.append((name, data))
                 comments.extend([text] * (key == b"Comment"))
-        elif name in _COLOUR or (name == b"bKGD" and content[24] >= 8 and content[25] != 3):
+        elif name in _COLOUR or (name == b"bKGD" and _stays(data, *content[24:26])):
             colour.append((name, data))
         elif name == b"pHYs" and data[8:] == b"\0" and data[:4] != data[4:8]:
             lost.append(_ASPECT)
@@ -192,6 +192,11 @@ def _of_png(image: Any, content: bytes, lost: list[str]) -> Metadata:
         elif name not in _PNG_KNOWN:
             lost.append(_chunk_name(name))
     return Metadata(texts=tuple(texts), colour=tuple(colour), comments=tuple(comments))
+
+
+def _stays(background: bytes, bits: int, colour_type: int) -> bool:
+    """Whether a background is written as it stands; palettes and few bits become 8 bits."""
+    return bits >= 8 and len(background) == {0: 2, 4: 2, 2: 6, 6: 6}.get(colour_type)
 
 
 def _of_webp(image: Any, content: bytes, lost: list[str]) -> Metadata:

@@ -25,7 +25,7 @@ from pgi.pillow import Image
 
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
 _PNG_BIT_DEPTH = 24  # Offset of the bits per channel.
-_TIFF_BIT_DEPTHS, _TIFF_CHANNELS = 258, 277  # Tags.
+_TIFF_BIT_DEPTHS, _TIFF_PHOTOMETRIC, _TIFF_CHANNELS = 258, 262, 277  # Tags.
 
 
 @dataclass(frozen=True)
@@ -106,22 +106,27 @@ def read_picture(
             or of other channels than 8-bit grey, RGB, alpha and CMYK.
     """
     with opened(content, max_megapixels, formats) as image:
-        bits = bits_per_channel(image, content)
-        if bits > 8 or image.mode in ("F", "I"):
-            raise PictureError(f"must have 8 bits per channel, got {bits} (mode {image.mode})")
-        if image.mode not in _MODES:
-            raise PictureError(f"must be grey, RGB or CMYK, got {image.mode}")
-        # Pillow leaves out channels that it does not know.
-        if channels(image) != len(image.getbands()):
-            raise PictureError(
-                f"must have no channels beside colour and alpha, got {channels(image)} channels"
-            )
-        image.load()
-        exif = read_exif(image)
-        format = image.format if image.format in FORMATS else "JPEG"  # It is MPO.
-        saving = save_options(image, read_metadata(image, content, exif))
-        upright = to_upright(_fillable(image, bits), exif.orientation)
-        return Picture(upright, format, exif.orientation, *saving)
+        return load_picture(image, content)
+
+
+def load_picture(image: Image.Image, content: bytes) -> Picture:
+    """As `read_picture`, of a file that is opened already."""
+    bits = bits_per_channel(image, content)
+    if bits > 8 or image.mode in ("F", "I"):
+        raise PictureError(f"must have 8 bits per channel, got {bits} (mode {image.mode})")
+    if image.mode not in _MODES:
+        raise PictureError(f"must be grey, RGB or CMYK, got {image.mode}")
+    # Pillow leaves out channels that it does not know.
+    if channels(image) != len(image.getbands()):
+        raise PictureError(
+            f"must have no channels beside colour and alpha, got {channels(image)} channels"
+        )
+    image.load()
+    exif = read_exif(image)
+    format = image.format if image.format in FORMATS else "JPEG"  # It is MPO.
+    saving = save_options(image, read_metadata(image, content, exif))
+    upright = to_upright(_fillable(image, bits), exif.orientation)
+    return Picture(upright, format, exif.orientation, *saving)
 
 
 def bits_per_channel(image: Image.Image, content: bytes) -> int:
@@ -131,6 +136,13 @@ def bits_per_channel(image: Image.Image, content: bytes) -> int:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return int(max(image.tag_v2.get(_TIFF_BIT_DEPTHS, (1,))))
     return 8
+
+
+def white_is_zero(image: Image.Image) -> bool:
+    """Whether a TIFF's samples are inverted, which Pillow undoes for 8 bits only."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False
+    return bool(image.tag_v2.get(_TIFF_PHOTOMETRIC) == 0)
 
 
 def channels(image: Image.Image) -> int:

@@ -1,4 +1,4 @@
-"""Picture files for tests: one of every mode that PNG, JPEG and WebP know.
+"""Picture files for tests: one of every mode that PNG, JPEG and WebP know; and what fills them.
 
 All are of HEIGHT x WIDTH pixels and none is like another under turning.
 """
@@ -14,13 +14,16 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from pgi.files.deep_pictures import DeepPicture, read_file
 from pgi.files.pictures import Picture, read_picture
 
 HEIGHT, WIDTH = 24, 34
 HOLE = np.zeros([HEIGHT, WIDTH], bool)
 HOLE[5:14, 9:22] = True
 RNG = np.random.default_rng(0)
+COMPRESSIONS = ["raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma"]  # Of TIFF.
 NOISE, FILL, OTHER = RNG.integers(0, 256, [3, HEIGHT, WIDTH, 3], dtype=np.uint8)
+RGB = Image.fromarray(NOISE)
 GREY, BILEVEL = Image.fromarray(NOISE[..., 1]), Image.fromarray(NOISE[..., 0] > 99)
 ALPHA = RNG.choice([0, 1, 127, 128, 255], [HEIGHT, WIDTH]).astype(np.uint8)
 PALETTE = RNG.integers(0, 256, [256, 3], dtype=np.uint8)
@@ -131,3 +134,26 @@ def filled(content: bytes, fill: np.ndarray = FILL, opaque: bool = False) -> byt
 
 def converted(content: bytes, kind: str) -> Any:
     return decoded(read(content).with_hole(FILL, HOLE).encode(kind))
+
+
+# As `pgi inpaint` reads them: of all formats, of 8 or 16 bits.
+
+
+def read_any(content: bytes) -> Picture | DeepPicture:
+    return read_file(content, max_megapixels=64)
+
+
+def filled_any(
+    content: bytes, format: str | None = None, fill: np.ndarray = FILL, **options: bool
+) -> bytes:
+    return read_any(content).with_hole(fill, HOLE, **options).encode(format)
+
+
+MASK = encoded(Image.fromarray(HOLE))
+FILLED = np.where(HOLE[..., None], FILL, NOISE)
+
+
+def fill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Ignores the hole, and spoils what it should leave alone."""
+    assert image.dtype == np.uint8 and mask.dtype == bool and mask.shape == image.shape[:2]
+    return np.where(mask[..., None], FILL[: len(mask), : mask.shape[1]], 255 - image)

@@ -21,28 +21,19 @@ from pgi.files.jobs import Job
 from pgi.rules import mask_warning
 from tests.files.picture_files import (
     ALPHA,
-    FILL,
+    FILLED,
     HEIGHT,
     HOLE,
-    NOISE,
+    MASK,
     OPAQUE,
     WIDTH,
     decoded,
     encoded,
+    fill,
     rgba,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
-
-MASK = encoded(Image.fromarray(HOLE))
-FILLED = np.where(HOLE[..., None], FILL, NOISE)
-
-
-def fill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """An inpainter that ignores the hole, and spoils what it should leave alone."""
-    assert image.dtype == np.uint8 and mask.dtype == bool and mask.shape == image.shape[:2]
-    return np.where(mask[..., None], FILL[: len(mask), : mask.shape[1]], 255 - image)
-
 
 # Many files
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from typing import Any
 
 import cv2
@@ -12,8 +13,9 @@ import pytest
 import tifffile
 from PIL import Image, PngImagePlugin
 
-from pgi.errors import PictureError
-from pgi.files.deep_pictures import DeepPicture, read_file
+from pgi.errors import PictureError, RuleError
+from pgi.files.deep_pictures import DeepPicture
+from pgi.files.masks import read_mask
 from pgi.files.pictures import Picture
 from tests.files.picture_files import (
     ALPHA,
@@ -27,25 +29,15 @@ from tests.files.picture_files import (
     chunk,
     decoded,
     encoded,
+    filled_any,
     png,
+    read_any,
     tiff,
 )
 from tests.files.test_encoding import ICC
 from tests.training.test_reading import UPRIGHT
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
-
-RGB = Image.fromarray(NOISE)
-COMPRESSIONS = ["raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma"]
-
-
-def read(content: bytes) -> Picture | DeepPicture:
-    return read_file(content, max_megapixels=64)
-
-
-def filled(content: bytes, format: str | None = None, fill: np.ndarray = FILL, **options) -> bytes:
-    return read(content).with_hole(fill, HOLE, **options).encode(format)
-
 
 WIDE = NOISE.astype(np.uint16) * 257 ^ OTHER
 ALPHA_16 = ALPHA.astype(np.uint16) * 257
@@ -55,6 +47,10 @@ DEEP = {
     "RGBA PNG": png(np.dstack([WIDE, ALPHA_16]), 16, 6),
     "grey TIFF": tiff(WIDE[..., 0], "minisblack"),
     "grey TIFF, MM": tiff(WIDE[..., 0], "minisblack", byteorder=">"),
+    "grey TIFF, white is 0": tiff(65535 - WIDE[..., 0], "miniswhite"),
+    "grey TIFF, white is 0, LZW": encoded(
+        Image.fromarray(65535 - WIDE[..., 0]), "TIFF", compression="tiff_lzw", tiffinfo={262: 0}
+    ),
     "RGB TIFF": tiff(WIDE),
     "RGB TIFF, MM": tiff(WIDE, byteorder=">", compression="zlib"),
     "RGB TIFF in tiles": tiff(WIDE, tile=(16, 16)),
@@ -82,7 +78,7 @@ def expected(name: str) -> np.ndarray:
 @pytest.mark.parametrize("to", ["PNG", "TIFF", None])
 @pytest.mark.parametrize("name", DEEP)
 def test_16_bits_are_filled_at_16_bits_and_known_pixels_stay_to_the_bit(name, to):
-    content = filled(DEEP[name], to)
+    content = filled_any(DEEP[name], to)
     after, before = samples(content), expected(name)
     assert decoded(content).format == (to or name.split()[1].strip(","))
     assert after.shape == before.shape
@@ -94,13 +90,13 @@ def test_16_bits_are_filled_at_16_bits_and_known_pixels_stay_to_the_bit(name, to
         np.testing.assert_array_equal(after[HOLE][:, :3], FILL[HOLE].astype(int) * 257)
     if "RGBA" in name:
         np.testing.assert_array_equal(after[..., 3], ALPHA_16)
-        opaque = samples(filled(DEEP[name], to, opaque=True))
+        opaque = samples(filled_any(DEEP[name], to, opaque=True))
         np.testing.assert_array_equal(opaque[..., 3], np.where(HOLE, 65535, ALPHA_16))
 
 
 @pytest.mark.parametrize("name", DEEP)
 def test_the_network_sees_16_bits_rounded_to_8(name):
-    picture = read(DEEP[name])
+    picture = read_any(DEEP[name])
     nearest = np.rint(WIDE / 257).astype(np.uint8)
     shown = nearest[..., :1].repeat(3, axis=-1) if "grey" in name else nearest
     np.testing.assert_array_equal(picture.rgb, shown)
@@ -112,8 +108,8 @@ def test_the_network_sees_16_bits_rounded_to_8(name):
 
 @pytest.mark.parametrize("name", ["RGB PNG", "RGB TIFF"])
 def test_what_lies_under_the_mask_changes_nothing_at_16_bits(name):
-    once = [filled(DEEP[name], fill=fill) for fill in (NOISE, OTHER)]
-    assert once[0] != once[1] and filled(once[0]) == filled(once[1])
+    once = [filled_any(DEEP[name], fill=fill) for fill in (NOISE, OTHER)]
+    assert once[0] != once[1] and filled_any(once[0]) == filled_any(once[1])
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
@@ -125,11 +121,11 @@ def test_turned_16_bit_pictures_are_filled_upright(kind, orientation):
     if kind == "PNG":
         content = png(WIDE, 16, 2, chunk(b"eXIf", exif.tobytes()[6:]))
     upright, hole, fill = (UPRIGHT[orientation](x) for x in (WIDE, HOLE, FILL))
-    picture = read(content)
+    picture = read_any(content)
     np.testing.assert_array_equal(picture.rgb, np.rint(upright / 257).astype(np.uint8))
     wanted = np.where(hole[..., None], fill.astype(np.uint16) * 257, upright)
     for to in ("PNG", "TIFF"):
-        again = read(picture.with_hole(fill, hole).encode(to))
+        again = read_any(picture.with_hole(fill, hole).encode(to))
         assert isinstance(again, DeepPicture)
         np.testing.assert_array_equal(again.samples, wanted)
 
@@ -145,7 +141,7 @@ def test_a_16_bit_png_keeps_its_metadata():
     start = 33
     content = bytearray(DEEP["RGB PNG"])
     content[start:start] = small[start : small.index(b"IDAT") - 4]
-    after = decoded(filled(bytes(content)))
+    after = decoded(filled_any(bytes(content)))
     assert after.text == {"Author": "Somebody"} and after.info["icc_profile"] == ICC
     assert dict(after.getexif()) == dict(exif) and after.info["dpi"] == pytest.approx(
         (90, 60), 0.01
@@ -166,7 +162,7 @@ def test_a_16_bit_tiff_keeps_texts_profile_and_resolution(compression):
         datetime="2026:11:29 00:00:00",
         extratags=texts,
     )
-    after = decoded(filled(content)).tag_v2
+    after = decoded(filled_any(content)).tag_v2
     found = {tag: after[tag] for tag in (270, 305, 306, 315, 700, 34675, 296)}
     assert found == {
         **{270: "Scan", 305: "Program", 306: "2026:11:29 00:00:00", 315: "Grüße"},
@@ -196,17 +192,44 @@ def test_odd_tags_of_a_16_bit_tiff_do_not_stop_it(name):
     options, found, odd = ODD_TAGS[name]
     content = tiff(WIDE, **options)
     assert found in content
-    result = filled(content.replace(found, odd) if found else content)
+    result = filled_any(content.replace(found, odd) if found else content)
     assert samples(result).dtype == np.uint16
+    np.testing.assert_array_equal(samples(result)[~HOLE], WIDE[~HOLE])
+
+
+def test_a_mask_of_16_bits_in_which_white_is_0_is_turned_over():
+    stored = np.where(HOLE, 0, 65535).astype(np.uint16)
+    for photometric, hole in (("miniswhite", HOLE), ("minisblack", ~HOLE)):
+        mask = read_mask(tiff(stored, photometric), 64)
+        np.testing.assert_array_equal(mask.hole, hole)
+    with pytest.raises(RuleError, match="got a maximum of 1"):
+        read_mask(tiff(65535 - HOLE.astype(np.uint16), "miniswhite"), 64)
+
+
+PROFILE = chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(200)))
+ODD_PNGS = {
+    "a profile": png(WIDE, 16, 2, PROFILE),
+    "a background of another colour type": png(WIDE, 16, 2, chunk(b"bKGD", b"\0")),
+    "the pixels' checksum": DEEP["RGB PNG"][:-13] + b"!" + DEEP["RGB PNG"][-12:],
+}
+
+
+@pytest.mark.parametrize("name", ODD_PNGS)
+def test_no_library_writes_to_stderr_about_what_is_odd_in_a_png(name, capfd):
+    if name != "the pixels' checksum":
+        samples(ODD_PNGS[name])
+        assert "libpng warning" in capfd.readouterr().err
+    result = filled_any(ODD_PNGS[name])
+    assert capfd.readouterr().err == ""
     np.testing.assert_array_equal(samples(result)[~HOLE], WIDE[~HOLE])
 
 
 @pytest.mark.parametrize("to", ["JPEG", "WEBP", "BMP"])
 def test_formats_of_8_bits_take_no_16(to):
     with pytest.raises(PictureError, match=f"{to} has no 16 bits per channel: write PNG or TIFF"):
-        filled(DEEP["RGB PNG"], to)
+        filled_any(DEEP["RGB PNG"], to)
 
 
 def test_8_bits_are_read_as_before():
     for content in OPAQUE.values():
-        assert isinstance(read(content), Picture)
+        assert isinstance(read_any(content), Picture)
