@@ -115,6 +115,8 @@ def tiff_tags(exif: bytes) -> tuple[Image.Exif, list[str]]:
         numbers = {
             tag: tags[tag] for tag in (*RESOLUTION, ORIENTATION) if isinstance(tags.get(tag), Real)
         }
+        if numbers.get(ORIENTATION) not in range(1, 9):
+            numbers.pop(ORIENTATION, None)
         directories = {tag for tag in DIRECTORIES if tags.get_ifd(tag)}
         camera = tags.get_ifd(DIRECTORIES[0])
         if _INTEROPERABILITY in camera:  # Pillow would write its old place.

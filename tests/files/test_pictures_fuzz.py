@@ -17,6 +17,7 @@ from pgi.files.exif import to_stored
 from pgi.files.masks import read_mask, resize_mask
 from pgi.files.pictures import Picture
 from tests.files.picture_files import JPEG, KINDS, LOSSLESS, NOISE, chunk, decoded, encoded, png
+from tests.files.test_metadata import FULL
 
 FILES = 2000
 
@@ -48,6 +49,7 @@ WHOLE = [
     encoded(Image.fromarray(NOISE), "BMP"),
     encoded(Image.fromarray(NOISE), "GIF"),  # A mask only.
     png(NOISE.astype(np.uint16) * 257, 16, 2),
+    *FULL.values(),
 ]
 
 

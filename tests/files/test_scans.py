@@ -127,13 +127,21 @@ def test_a_turned_tiff_is_filled_and_written_upright(orientation):
     assert after.getexif().get(274, 1) == 1
 
 
-@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
-@pytest.mark.parametrize("tag", [270, 282, 296, 274])
-def test_tags_of_odd_types_are_dropped(tag, compression):
+FOUR = (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_adobe_deflate"])
+@pytest.mark.parametrize(
+    "tag, value", [(270, 7), (282, FOUR), (296, FOUR), (274, FOUR), (274, 0), (274, 6000)]
+)
+def test_tags_of_odd_values_are_dropped(tag, value, compression):
     exif = Image.Exif()
-    exif[tag] = (1, 2, 3, 4) if tag != 270 else 7
+    exif[tag] = value
+    if compression == "raw":
+        exif.get_ifd(ExifTags.IFD.GPSInfo)[1] = "N"
     content = encoded(RGB, "PNG", exif=exif.tobytes())
     after = decoded(read_any(content).encode("TIFF"))
+    assert after.info["compression"] == compression
     np.testing.assert_array_equal(np.asarray(after), NOISE)
 
 
