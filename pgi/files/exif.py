@@ -12,8 +12,9 @@ from pgi.files.segments import without_pictures
 
 PREFIX = b"Exif\0\0"
 ORIENTATION = 0x0112
-# Tags of the offset and the length of the thumbnail's JPEG.
-_THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
+# Tags of the offset and the length of the thumbnail, as JPEG and as plain pixels.
+_THUMBNAILS = ((0x0201, 0x0202), (0x0111, 0x0117))
+_SHORT = 3  # A type of two bytes.
 
 # Of a TIFF: what describes the picture and not how it is stored. Photoshop's own tags are left out,
 # since they can hold layers and a thumbnail.
@@ -139,7 +140,7 @@ def _keep_latin_1(tags: Image.Exif) -> None:
 
 
 def _without_thumbnail(exif: bytes) -> bytes:
-    """Removes the link to the second directory and blanks its JPEG.
+    """Removes the link to the second directory and blanks its picture.
 
     No byte moves, since offsets in makers' notes would break. Pillow's EXIF writer moves them.
     """
@@ -151,13 +152,17 @@ def _without_thumbnail(exif: bytes) -> bytes:
         if not second:
             return exif
         end = _end_of_directory(tiff, order, second)
-        entries = range(second + 2, end, 12)
-        values = dict(struct.unpack_from(f"{order}H6xI", tiff, entry) for entry in entries)
+        values = {}
+        for entry in range(second + 2, end, 12):
+            tag, kind = struct.unpack_from(f"{order}HH", tiff, entry)
+            code = "H" if kind == _SHORT else "I"
+            (values[tag],) = struct.unpack_from(f"{order}{code}", tiff, entry + 8)
     except struct.error:  # The EXIF is cut off, so no reader finds a thumbnail in it.
         return exif
-    start, length = values.get(_THUMBNAIL, 0), values.get(_THUMBNAIL_LENGTH, 0)
-    if start >= end:  # A wrong offset would blank something else.
-        tiff[start : start + length] = bytes(len(tiff[start : start + length]))
+    for place, size in _THUMBNAILS:
+        start, length = values.get(place, 0), values.get(size, 0)
+        if start >= end:  # A wrong offset would blank something else.
+            tiff[start : start + length] = bytes(len(tiff[start : start + length]))
     struct.pack_into(f"{order}I", tiff, link, 0)
     return PREFIX + bytes(tiff)
 

@@ -110,27 +110,31 @@ def test_exif_that_cannot_be_read_is_kept_as_it_is():
 def exif_of_two_directories(order: str, rest: bytes, **second: int) -> bytes:
     """Turned by 180 degrees; the second directory begins at 26 and has the tags that are given."""
 
+    def entry(tag: str, value: int) -> bytes:
+        short = tag == "x0117" and value < 2**16
+        start = struct.pack(f"{order}HHI", int(tag[1:], 16), 3 if short else 4, 1)
+        return start + struct.pack(f"{order}{'HH' if short else 'I'}", *[value, 0][: 1 + short])
+
     def directory(next_one: int, **values: int) -> bytes:
-        entries = (
-            struct.pack(f"{order}HHII", int(tag[1:], 16), 4, 1, values[tag]) for tag in values
-        )
         count, link = (
             struct.pack(f"{order}{x}", y) for x, y in (("H", len(values)), ("I", next_one))
         )
-        return count + b"".join(entries) + link
+        return count + b"".join(entry(*item) for item in values.items()) + link
 
     header = {"<": b"II*\0\x08\0\0\0", ">": b"MM\0*\0\0\0\x08"}[order]
     return b"Exif\0\0" + header + directory(26, x0112=3) + directory(0, **second) + rest
 
 
+@pytest.mark.parametrize("place, size", [("x0201", "x0202"), ("x0111", "x0117")])
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("kind, options", KINDS)
-def test_no_thumbnail_shows_what_was_under_the_mask(kind, options, order):
-    thumbnail = encoded(Image.fromarray(NOISE), "JPEG")
-    tags = {"x0201": 56, "x0202": len(thumbnail)}
+def test_no_thumbnail_shows_what_was_under_the_mask(kind, options, order, place, size):
+    thumbnail = encoded(Image.fromarray(NOISE), "JPEG") if size == "x0202" else NOISE.tobytes()
+    tags = {place: 56, size: len(thumbnail)}
     exif = exif_of_two_directories(order, thumbnail + b"after", **tags)
     content = encoded(Image.fromarray(NOISE), kind, exif=exif, **options)
-    assert decoded(content).getexif().get_ifd(ExifTags.IFD.IFD1)[0x0201] == 56
+    second = decoded(content).getexif().get_ifd(ExifTags.IFD.IFD1)
+    assert (second[int(place[1:], 16)], second[int(size[1:], 16)]) == (56, len(thumbnail))
     after = decoded(filled(content))
     assert not after.getexif().get_ifd(ExifTags.IFD.IFD1) and after.getexif()[0x0112] == 3
     assert thumbnail[20:50] not in after.info["exif"] and after.info["exif"].endswith(b"after")
