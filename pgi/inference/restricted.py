@@ -27,6 +27,7 @@ from pgi.inference.regions import CELL, hole_regions, paint, split
 from pgi.layers.region import Region
 from pgi.layers.resize import dimensions, double_bilinear
 from pgi.models.blocks import frozen, run
+from pgi.models.coarse import CoarseNetwork
 from pgi.models.pyramid import PyramidGenerator
 from pgi.models.refine import RefineNetwork
 from pgi.models.sub_generator import SubGenerator
@@ -101,8 +102,9 @@ class _Level:
     def __init__(self, sub_generator: SubGenerator, graph: _Wrap, shared: _Shared) -> None:
         self.sub_generator, self.refine = sub_generator, sub_generator.refine
         self.shared = shared
-        if coarse := sub_generator.coarse:
-            self.first_guess = graph(lambda *inputs: coarse(*inputs)[0], _pixels(3), _pixels(1))
+        if (coarse := sub_generator.coarse) is not None:
+            guess = functools.partial(_first_guess, coarse)
+            self.first_guess = graph(guess, _pixels(3), _pixels(1), _REGION)
         self.encode = graph(self._encode, _pixels(3))
         features = _pixels(self.refine.feature_channels)
         self.redraw = graph(self._redraw, _pixels(3), _REGION, features)
@@ -133,15 +135,16 @@ class _Level:
 
         fuses = lower is not None and sub_generator.fusion != "none"
         upsampled = double_bilinear(lower) if fuses else None
-        if sub_generator.coarse is None:
+        if (network := sub_generator.coarse) is None:
             coarse = fused = upsampled
         else:
-            reach = _cells(sub_generator.coarse.reach)
 
             def first_guess(region: Region) -> tf.Tensor:
-                wider = region.grown(reach, height, width)
-                guess = self.first_guess(wider.cut(image), wider.cut(mask))
-                return region.within(wider).cut(guess)
+                inner = region.grown(_cells(4 * network.decoder.reach), height, width)
+                outer = inner.grown(_cells(network.features_reach), height, width)
+                inner_features = inner.within(outer).downscaled(4)
+                guess = self.first_guess(outer.cut(image), outer.cut(mask), inner_features)
+                return region.within(inner).cut(guess)
 
             coarse = paint(regions, first_guess, height, width, 3)
             fused = coarse if upsampled is None else coarse + upsampled
@@ -174,6 +177,19 @@ class _Level:
 
         channels = self.refine.feature_channels
         return paint(split(whole, max_side) // 4, compute, height // 4, width // 4, channels)
+
+
+def _first_guess(
+    coarse: CoarseNetwork, image: tf.Tensor, mask: tf.Tensor, inner: Region
+) -> tf.Tensor:
+    """The coarse network's result in a region of its features.
+
+    Args:
+        coarse: the network.
+        image, mask: the region's surroundings.
+        inner: the region in the features.
+    """
+    return coarse.decode(inner.cut(coarse.features(image, mask)))
 
 
 def _whole(pyramid: PyramidGenerator, image: tf.Tensor, mask: tf.Tensor) -> list[tf.Tensor]:

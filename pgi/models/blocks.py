@@ -10,7 +10,6 @@ import tensorflow as tf
 from tensorflow import keras
 
 from pgi.layers.gated_conv import GatedConv2D
-from pgi.layers.resize import double_nearest
 from pgi.rules import INITIALIZERS, check, check_choice, check_width
 
 # DeepFillv2 numbers its dilated layers from here: conv7_atrous, xconv7_atrous.
@@ -114,9 +113,9 @@ class Decoder(keras.layers.Layer):
         gated = gated_layers(kernel_initializer, computation)
         self.conv11 = gated(4 * width, name=f"{prefix}11")
         self.conv12 = gated(4 * width, name=f"{prefix}12")
-        self.conv13 = gated(2 * width, name=f"{prefix}13_upsample")
+        self.conv13 = gated(2 * width, upsample=True, name=f"{prefix}13_upsample")
         self.conv14 = gated(2 * width, name=f"{prefix}14")
-        self.conv15 = gated(width, name=f"{prefix}15_upsample")
+        self.conv15 = gated(width, upsample=True, name=f"{prefix}15_upsample")
         self.conv16 = gated(width // 2, name=f"{prefix}16")
         self.conv17 = keras.layers.Conv2D(
             3,
@@ -137,10 +136,8 @@ class Decoder(keras.layers.Layer):
         return reach([self.conv11, self.conv12], -(-half // 2))
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        x = self.conv12(self.conv11(features))
-        x = self.conv14(self.conv13(double_nearest(x)))
-        x = self.conv16(self.conv15(double_nearest(x)))
-        return self.conv17(x)
+        layers = self.conv11, self.conv12, self.conv13, self.conv14, self.conv15, self.conv16
+        return self.conv17(run(layers, features))
 
 
 def reach(layers: Sequence[keras.layers.Conv2D], beyond: int = 0) -> int:

@@ -59,18 +59,26 @@ class CoarseNetwork(keras.layers.Layer):
         self.dilated = dilated_stack(gated, 4 * width, dilation_rates, "conv")
         self.decoder = Decoder(width, kernel_initializer, computation, "conv")
 
-    @property
-    def reach(self) -> int:
-        """Receptive-field radius of the network, in pixels."""
-        return reach([*self.encoder, *self.dilated], self.decoder.reach)
-
     def call(
         self, masked_image: tf.Tensor, mask: tf.Tensor, lower_features: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
+        features = self.features(masked_image, mask)
+        if lower_features is not None:
+            features += lower_features
+        return self.decode(features), features
+
+    def features(self, masked_image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """Encoder and dilated stack: `[B, H, W, 3]` to `[B, H/4, W/4, 2 * width]`."""
         mask = tf.cast(mask, masked_image.dtype)
         x = tf.concat([masked_image, tf.ones_like(mask), mask], axis=-1)
         layers = [*self.encoder, *self.dilated]
-        features = self.computation.part(lambda x: run(layers, x))(x)
-        if lower_features is not None:
-            features += lower_features
-        return self.computation.part(self.decoder)(features), features
+        return self.computation.part(lambda x: run(layers, x))(x)
+
+    def decode(self, features: tf.Tensor) -> tf.Tensor:
+        """The image of features: `[B, h, w, 2 * width]` to `[B, 4h, 4w, 3]`."""
+        return self.computation.part(self.decoder)(features)
+
+    @property
+    def features_reach(self) -> int:
+        """Receptive-field radius of `features`, in pixels."""
+        return reach([*self.encoder, *self.dilated])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 from typing import Any
 
@@ -117,7 +118,7 @@ def test_the_networks_see_what_the_hole_needs_and_no_more(monkeypatch: Any) -> N
     top: Any = pyramid.sub_generators[-1]
     image, mask = example(ACROSS, 640, 416)  # A hole of 30 by 36 at the border.
     whole = 640 * 416
-    pixels: dict[str, list[int]] = {"coarse": [], "convolution": [], "decoder": [], "encoder": []}
+    pixels: dict[str, list[int]] = collections.defaultdict(list)
 
     def count(kind: str, network: Any, name: str, scale: int = 1) -> None:
         original = getattr(network, name)
@@ -128,13 +129,15 @@ def test_the_networks_see_what_the_hole_needs_and_no_more(monkeypatch: Any) -> N
 
         monkeypatch.setattr(network, name, counted)
 
-    count("coarse", top.coarse, "call")
+    count("coarse", top.coarse, "features")
+    count("coarse decoder", top.coarse, "decode", scale=16)
     count("convolution", top.refine, "convolution_features")
     count("decoder", top.refine, "merge", scale=16)
     count("encoder", top.refine.attention_encoder[0], "call")
     RestrictedPyramid(pyramid)(image, mask, max_side=1024)
-    reach = top.coarse.reach
+    reach = top.coarse.features_reach + 4 * top.coarse.decoder.reach
     assert len(pixels["coarse"]) == 1 and pixels["coarse"][0] <= (46 + 2 * reach) * (52 + reach)
+    assert sum(pixels["coarse decoder"]) < whole / 15
     assert pixels["coarse"][0] < whole / 4 and sum(pixels["convolution"]) < whole / 4
     assert sum(pixels["decoder"]) < whole / 15
     assert pixels["encoder"] == [whole]
@@ -162,7 +165,14 @@ def test_reaches_are_how_far_a_pixel_has_influence(dilation: str) -> None:
     level: Any = networks(dilation=dilation)[0].sub_generators[-1]
     coarse, refine = level.coarse, level.refine
     cases = [
-        (lambda x: coarse(x, tf.ones_like(x[..., :1]))[0], 3, 1.0, 512, coarse.reach),
+        (
+            lambda x: coarse.features(x, tf.ones_like(x[..., :1])),
+            3,
+            0.25,
+            512,
+            coarse.features_reach,
+        ),
+        (coarse.decode, 8, 4.0, 64, coarse.decoder.reach),
         (refine.convolution_features, 3, 0.25, 512, refine.convolution_reach),
         (lambda x: run(refine.attention_encoder, x), 3, 0.25, 96, refine.attention_encoder_reach),
         (lambda x: refine.merge(x, x), 8, 4.0, 64, refine.merge_reach),

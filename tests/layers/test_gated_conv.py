@@ -31,6 +31,7 @@ def test_config_makes_the_same_layer() -> None:
     layer = GatedConv2D(
         8, 5, strides=2, activation="relu", kernel_initializer="he_normal", name="conv"
     )
+    assert GatedConv2D.from_config(GatedConv2D(8, upsample=True).get_config()).upsample
     twin = GatedConv2D.from_config(layer.get_config())
     x = tf.random.stateless_normal([1, 8, 8, 3], [0, 1])
     layer(x), twin(x)
@@ -42,6 +43,39 @@ def test_config_makes_the_same_layer() -> None:
 def test_refuses_an_odd_number_of_filters() -> None:
     with pytest.raises(ValueError, match=r"filters must be even .* got 7"):
         GatedConv2D(7)
+
+
+@pytest.mark.parametrize("form", [(5, 1, 1), (3, 2, 1), (3, 1, 4)])
+def test_upsamples_for_one_kind_of_kernel_only(form: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="upsample needs .* got {}, {} and {}".format(*form)):
+        GatedConv2D(8, *form, upsample=True)
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 5), (7, 4)])
+def test_upsampling_is_a_convolution_of_doubled_pixels(
+    height: int, width: int, trainable: bool
+) -> None:
+    """Values and gradients, of images in a batch that differ."""
+    layer, plain = GatedConv2D(8, upsample=True, trainable=trainable), GatedConv2D(8)
+    x = tf.random.stateless_normal([2, height, width, 3], [0, 1])
+    doubled = x.numpy().repeat(2, axis=1).repeat(2, axis=2)
+    layer(x), plain(doubled)
+    weights = [tf.random.stateless_normal(v.shape, [1, 1]) for v in plain.weights]
+    layer.set_weights(weights), plain.set_weights(weights)
+    with tf.GradientTape() as tape:
+        tape.watch(layer.weights)
+        found = layer(x)
+        loss = tf.reduce_sum(found**2)
+    with tf.GradientTape() as expected_tape:
+        expected = plain(doubled)
+        expected_loss = tf.reduce_sum(expected**2)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert found.shape == layer.compute_output_shape(x.shape)
+    gradients = tape.gradient(loss, layer.weights)
+    expected_gradients = expected_tape.gradient(expected_loss, plain.weights)
+    for a, b in zip(gradients, expected_gradients):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("height", [1, 13, 16])
