@@ -1,12 +1,16 @@
 """Cases of `experiments.benchmark` about the network: attention, inference, training and export.
 
 Each case is a function that prepares its inputs and returns the function that is measured. The
-baseline is the literal formulation of contextual attention (`experiments.literal_attention`), which
-extracts patches and holds the whole score matrix.
+baseline is a DeepFillv2 of plain TensorFlow operations: one convolution of a layer, after resizing,
+and the literal form of contextual attention (`experiments.literal_attention`), whose patches are
+convolution kernels, which holds the whole score matrix. The transposed convolution that pastes the
+patches takes most of its time in a large image; a matrix product does it faster. So there are two
+baselines: DeepFillv2's own operations ("literal"), and the same with that product.
 """
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +31,9 @@ from pgi.layers.contextual_attention import (
     attention_inputs,
     contextual_attention,
 )
+from pgi.layers.gated_conv import GatedConv2D
 from pgi.layers.region import Region
+from pgi.layers.resize import double_nearest
 from pgi.models import Objective, PyramidGenerator, SubGenerator, refine
 
 Case = Callable[[], Callable[[], tf.Tensor]]
@@ -50,16 +56,33 @@ def random_image(side: int, batch: int = 1) -> tf.Tensor:
 
 
 def _literal(
-    foreground: tf.Tensor, background: tf.Tensor, mask: tf.Tensor, max_bytes: int | None = None
+    foreground: tf.Tensor,
+    background: tf.Tensor,
+    mask: tf.Tensor,
+    max_bytes: int | None = None,
+    paste: str = "convolution",
 ) -> tf.Tensor:
     """Replaces `contextual_attention`; ignores the memory bound."""
     parts = zip(tf.unstack(foreground), tf.unstack(background), tf.unstack(mask))
-    return tf.stack([literal_attention(*part, 2, tf.float32) for part in parts])
+    return tf.stack([literal_attention(*part, 2, tf.float32, paste=paste) for part in parts])
 
 
-def _use_literal_attention() -> None:
-    """Replaces contextual attention in this process, which measures nothing else."""
-    setattr(refine, "contextual_attention", _literal)  # noqa: B010  (type checkers forbid a plain =)
+def _use_literal_layers(paste: str = "convolution") -> None:
+    """Replaces our form of layers by DeepFillv2's in this process, which measures nothing else."""
+    attention = functools.partial(_literal, paste=paste)
+    setattr(refine, "contextual_attention", attention)  # noqa: B010  (type checkers forbid a plain =)
+    setattr(GatedConv2D, "call", _literal_gated_convolution)  # noqa: B010
+
+
+def _literal_gated_convolution(layer: GatedConv2D, x: tf.Tensor) -> tf.Tensor:
+    """Replaces `GatedConv2D.call`: resizes before the convolution, splits after it."""
+    x = double_nearest(x) if layer.upsample else x
+    if layer.trainable or layer.dilation_rate == (1, 1):
+        x = keras.layers.Conv2D.convolution_op(layer, x, layer.kernel)
+    else:
+        x = tf.nn.conv2d(x, layer.kernel, 1, "SAME", dilations=layer.dilation_rate)
+    features, gates = tf.split(tf.nn.bias_add(x, layer.bias), 2, axis=-1)
+    return layer.feature_activation(features) * tf.sigmoid(gates)
 
 
 def _attention(side: int, kind: str) -> Callable[[], tf.Tensor]:
@@ -81,10 +104,11 @@ def _attention(side: int, kind: str) -> Callable[[], tf.Tensor]:
     return lambda: graph(features, mask)
 
 
-def _literal_level(side: int) -> Callable[[], tf.Tensor]:
-    """DeepFillv2: a pyramid of one level, on the whole image, with literal attention."""
-    _use_literal_attention()
+def _literal_level(side: int, paste: str) -> Callable[[], tf.Tensor]:
+    """DeepFillv2: a pyramid of one level, on the whole image, by DeepFillv2's operations."""
+    _use_literal_layers(paste)
     sub_generator = SubGenerator(WIDTH)
+    sub_generator.trainable = False
     image, mask = random_image(side), centre_hole(side, side // 2)
     graph = tf.function(lambda *x: sub_generator(*x).completed).get_concrete_function(image, mask)
     return lambda: graph(image, mask)
@@ -94,19 +118,21 @@ def _pyramid(side: int, hole: int, whole: bool = False) -> Callable[[], tf.Tenso
     keras.utils.set_random_seed(0)
     pyramid = PyramidGenerator([8, 16, 32], WIDTH)
     pyramid.build_networks()
-    restricted = RestrictedPyramid(pyramid)
+    restricted = RestrictedPyramid(pyramid, compiled=True)
+    pyramid.trainable = False
+    graph = tf.function(
+        lambda image, mask: pyramid(pyramids(image, mask, 3))[-1].completed,
+        input_signature=[tf.TensorSpec([1, None, None, 3]), tf.TensorSpec([1, None, None, 1])],
+        autograph=False,
+    )
 
     def fill(image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        if whole:
-            return pyramid(pyramids(image, mask, 3))[-1].completed
-        return restricted(image, mask)[-1]
+        return graph(image, mask) if whole else restricted(image, mask)[-1]
 
-    signature = [tf.TensorSpec([1, None, None, 3]), tf.TensorSpec([1, None, None, 1])]
-    graph = tf.function(fill, input_signature=signature, autograph=False)
     # The first call compiles, and large sizes run only once.
-    graph(random_image(64), centre_hole(64, 32))
+    fill(random_image(64), centre_hole(64, 32))
     image, mask = random_image(side), centre_hole(side, hole)
-    return lambda: graph(image, mask)
+    return lambda: fill(image, mask)
 
 
 def _fill(exported: bool) -> Callable[[], tf.Tensor]:
@@ -142,7 +168,7 @@ class _TwoPasses(PyramidGenerator):
 
 def _training(literal: bool) -> Callable[[], tf.Tensor]:
     if literal:
-        _use_literal_attention()
+        _use_literal_layers()
     kind = _TwoPasses if literal else PyramidGenerator
     pyramid = kind([256], WIDTH, dilation="standard", fusion="none")
     adam = keras.optimizers.Adam
@@ -172,9 +198,11 @@ CASES: dict[str, Case] = {
     "attention 1024, all queries": lambda: _attention(1024, "whole"),
     "attention 1024": lambda: _attention(1024, "hole"),
     "attention 2048": lambda: _attention(2048, "hole"),
-    "DeepFillv2 512, literal": lambda: _literal_level(512),
+    "DeepFillv2 512, literal": lambda: _literal_level(512, "convolution"),
+    "DeepFillv2 512, pasting by a product": lambda: _literal_level(512, "product"),
     "pyramid 512": lambda: _pyramid(512, 256),
-    "DeepFillv2 1024, literal": lambda: _literal_level(1024),
+    "DeepFillv2 1024, literal": lambda: _literal_level(1024, "convolution"),
+    "DeepFillv2 1024, pasting by a product": lambda: _literal_level(1024, "product"),
     "pyramid 1024": lambda: _pyramid(1024, 512),
     "pyramid 2048": lambda: _pyramid(2048, 1024),
     "pyramid 4096": lambda: _pyramid(4096, 2048),

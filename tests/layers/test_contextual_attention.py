@@ -229,6 +229,15 @@ def test_compiles_with_xla_tile_by_tile() -> None:
         np.testing.assert_allclose(a, b, atol=ROUNDING * np.abs(b).max())
 
 
+@pytest.mark.parametrize(("height", "width", "rate"), SIZES)
+def test_both_literal_forms_of_pasting_agree(height: int, width: int, rate: int) -> None:
+    """The oracle above and the benchmark's faster baseline."""
+    case = [part[0] for part in random_case(5, height, width)]
+    convolution = literal_attention(*case, None, rate, paste="convolution")
+    product = literal_attention(*case, None, rate, paste="product")
+    np.testing.assert_allclose(product, convolution, atol=1e-12)
+
+
 def test_background_of_another_size_than_the_foreground() -> None:
     foreground, _ = random_case(3, 8, 12)
     background, _ = random_case(4, 16, 10)
