@@ -232,9 +232,11 @@ def test_compiles_with_xla_tile_by_tile() -> None:
 @pytest.mark.parametrize(("height", "width", "rate"), SIZES)
 def test_both_literal_forms_of_pasting_agree(height: int, width: int, rate: int) -> None:
     """The oracle above and the benchmark's faster baseline."""
-    case = [part[0] for part in random_case(5, height, width)]
-    convolution = literal_attention(*case, None, rate, paste="convolution")
-    product = literal_attention(*case, None, rate, paste="product")
+    foreground, background = random_case(5, height, width)
+    convolution, product = (
+        literal_attention(foreground[0], background[0], None, rate, paste=paste)
+        for paste in ("convolution", "product")
+    )
     np.testing.assert_allclose(product, convolution, atol=1e-12)
 
 
