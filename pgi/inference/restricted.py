@@ -91,7 +91,7 @@ class _Shared:
 
     def __init__(self, refine: RefineNetwork, graph: _Wrap) -> None:
         features = _pixels(refine.feature_channels)
-        self.hole_regions = graph(hole_regions, _pixels(1), _INTEGER, _INTEGER)
+        self.hole_regions = graph(hole_regions, _pixels(1), *[_INTEGER] * 3)
         self.prepare_attention = graph(refine.prepare_attention, features, _pixels(1))
         self.attend = graph(refine.attend_region, refine.attention_specs(), _REGION)
 
@@ -130,8 +130,9 @@ class _Level:
         refine, sub_generator = self.refine, self.sub_generator
         _, height, width, _ = dimensions(image)
         image = remove_hole(image, mask)
-        margin = _cells(4 * refine.merge_reach + refine.convolution_reach)
-        regions = self.shared.hole_regions(mask, margin, max_side)
+        merged = _cells(4 * refine.merge_reach)
+        margin = merged + _cells(refine.convolution_reach)
+        regions = self.shared.hole_regions(mask, margin, merged, max_side)
 
         fuses = lower is not None and sub_generator.fusion != "none"
         upsampled = double_bilinear(lower) if fuses else None
@@ -153,7 +154,7 @@ class _Level:
         attention = self.shared.prepare_attention(features, mask)
 
         def refined(region: Region) -> tf.Tensor:
-            inner = region.grown(_cells(4 * refine.merge_reach), height, width)
+            inner = region.grown(merged, height, width)
             outer = inner.grown(_cells(refine.convolution_reach), height, width)
             attended = self.shared.attend(attention, inner.downscaled(4))
             inner_features = inner.within(outer).downscaled(4)

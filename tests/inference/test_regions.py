@@ -41,45 +41,79 @@ def coverage(regions: np.ndarray, height: int, width: int) -> np.ndarray:
 def test_every_hole_is_in_one_region(seed: int, margin: int) -> None:
     height, width = 320, 256
     mask = random_mask(seed, height, width)
-    regions = hole_regions(tf.constant(mask), margin, 64).numpy()
+    regions = hole_regions(tf.constant(mask), margin, margin // 2, 64).numpy()
     assert not (regions % CELL).any() and (regions[:, 2:] <= 64).all()
     counts = coverage(regions, height, width)
     assert counts.max() == 1
     assert (counts[mask[0, :, :, 0] > 0] == 1).all()
 
 
+def cost(regions: np.ndarray, height: int, width: int, margin: int, attention: int) -> float:
+    """Convolved pixels, queries in pixels for each 2**18 pixels of the image, and what is fixed."""
+
+    def area(region: list[int], margin: int) -> int:
+        top, left, high, wide = region
+        grown = np.zeros([height + 2 * margin, width + 2 * margin], bool)
+        grown[top : top + high + 2 * margin, left : left + wide + 2 * margin] = True
+        return int(grown[margin : margin + height, margin : margin + width].sum())
+
+    queries = height * width / 2**18
+    return sum(
+        area(region, margin) + queries * (area(region, attention + 16) + 2**11) + 2**13
+        for region in regions.tolist()
+    )
+
+
 @pytest.mark.parametrize("seed", range(20))
-def test_with_margins_too_no_pixel_is_computed_twice(seed: int) -> None:
-    height, width, margin = 320, 256, 24
-    regions = hole_regions(tf.constant(random_mask(seed, height, width)), margin, 512)
-    grown = [
-        [int(part) for part in Region(*tf.unstack(region)).grown(margin, height, width)]
-        for region in regions
-    ]
-    assert coverage(np.array(grown), height, width).max() == 1
+def test_costs_no_more_than_one_rectangle_around_all_holes(seed: int) -> None:
+    height, width, margins = 320, 512, (64, 24)
+    mask = random_mask(seed, height, width)
+    regions = hole_regions(tf.constant(mask), *margins, 512).numpy()
+    rows, columns = np.flatnonzero(mask[0].any(axis=(1, 2))), np.flatnonzero(mask[0].any((0, 2)))
+    (top, bottom), (left, right) = (
+        (CELL * (x[0] // CELL), CELL * (x[-1] // CELL + 1)) for x in (rows, columns)
+    )
+    whole = np.array([[top, left, bottom - top, right - left]])
+    assert cost(regions, height, width, *margins) <= cost(whole, height, width, *margins)
+
+
+def test_dust_in_a_large_image_is_not_the_whole_image() -> None:
+    rng = np.random.default_rng(0)
+    specks = [(*rng.integers(0, [1500, 1996]), 3, 4) for _ in range(40)]
+    margins = 96, 24
+    regions = hole_regions(tf.constant(mask_of(1504, 2000, *specks)), *margins, 2048).numpy()
+    whole = np.array([[0, 0, 1504, 2000]])
+    assert cost(regions, 1504, 2000, *margins) < 0.2 * cost(whole, 1504, 2000, *margins)
+
+
+def test_dust_that_is_dense_is_computed_at_once() -> None:
+    mask = np.zeros([1, 512, 512, 1], np.float32)
+    mask[:, ::24, ::24] = 1
+    assert hole_regions(tf.constant(mask), 96, 24, 2048).shape[0] == 1
 
 
 def test_without_a_hole_there_is_no_region() -> None:
-    assert hole_regions(tf.zeros([1, 64, 64, 1]), 16, 64).shape == (0, 4)
+    assert hole_regions(tf.zeros([1, 64, 64, 1]), 16, 8, 64).shape == (0, 4)
 
 
 def test_holes_far_apart_have_regions_of_their_own() -> None:
     mask = mask_of(256, 512, (0, 0, 8, 8), (0, 500, 5, 5), (201, 3, 50, 50))
-    regions = hole_regions(tf.constant(mask), 32, 512).numpy()
+    regions = hole_regions(tf.constant(mask), 32, 16, 512).numpy()
     assert sorted(map(tuple, regions)) == [(0, 0, 8, 8), (0, 496, 8, 16), (200, 0, 56, 56)]
 
 
-def test_holes_nearer_than_two_margins_share_one() -> None:
-    near = mask_of(64, 512, (0, 0, 8, 8), (0, 8 + 64, 8, 8))
-    assert hole_regions(tf.constant(near), 32, 512).shape[0] == 1
-    further = mask_of(64, 512, (0, 0, 8, 8), (0, 8 + 72, 8, 8))
-    assert hole_regions(tf.constant(further), 32, 512).shape[0] == 2
+def test_holes_share_a_rectangle_where_that_is_cheaper() -> None:
+    """Two specks, so far apart that their margins no longer overlap, or touching."""
+    near = mask_of(64, 512, (0, 0, 8, 8), (0, 16, 8, 8))
+    assert hole_regions(tf.constant(near), 32, 16, 512).shape[0] == 1
+    further = mask_of(64, 1024, (0, 0, 8, 8), (0, 512, 8, 8))
+    assert hole_regions(tf.constant(further), 32, 16, 512).shape[0] == 2
 
 
 def test_cuts_across_find_what_one_direction_cannot() -> None:
     # Left of a tall hole two small ones, whose gap only shows when the tall one is cut off.
     mask = mask_of(512, 512, (0, 400, 512, 8), (0, 0, 8, 8), (400, 0, 8, 8))
-    regions = hole_regions(tf.constant(mask), 16, 512).numpy()
+    regions = hole_regions(tf.constant(mask), 16, 8, 512).numpy()
     assert sorted(map(tuple, regions)) == [(0, 0, 8, 8), (0, 400, 512, 8), (400, 0, 8, 8)]
 
 
