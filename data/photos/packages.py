@@ -13,6 +13,7 @@ from pathlib import Path
 from absl import logging
 
 from data.archives import check_size
+from data.photos import containers
 from pgi.errors import NoUsableImageError
 
 HOMEPAGE = "https://packages.debian.org/bookworm/"
@@ -65,11 +66,14 @@ def find(package: str, folder: Path) -> Path | None:
     return max(folder.glob(f"{package}_*.deb"), key=os.path.getmtime, default=None)
 
 
-def read(package: Path, suffixes: Sequence[str]) -> Iterator[bytes]:
-    """Contents of a package's files with one of these suffixes, without links.
+def read(package: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Paths and contents of a package's files with one of these suffixes, without links.
+
+    Of a container (.edj or .rcc) they are those of its members: "FILE#MEMBER".
 
     Raises:
-        NoUsableImageError: there is no dpkg-deb, the package is broken, or a file is too large.
+        NoUsableImageError: there is no dpkg-deb, the package or a container is broken, or a file is
+            too large.
     """
     if shutil.which("dpkg-deb") is None:
         raise NoUsableImageError(f"dpkg-deb (package dpkg) must be installed to read {package}.")
@@ -82,8 +86,20 @@ def read(package: Path, suffixes: Sequence[str]) -> Iterator[bytes]:
                         check_size(package, member.name, member.size)
                         content = archive.extractfile(member)
                         assert content is not None  # It is a file.
-                        yield content.read()
+                        path = member.name.removeprefix("./")
+                        yield from _images(package, path, content.read())
         except tarfile.TarError as error:
             raise NoUsableImageError(f"{package} must be a whole .deb package: {error}.") from error
     if process.returncode:
         raise NoUsableImageError(f"{package} must be a whole .deb package; dpkg-deb rejects it.")
+
+
+def _images(package: Path, path: str, content: bytes) -> Iterator[tuple[str, bytes]]:
+    if not path.lower().endswith(containers.SUFFIXES):
+        yield path, content
+        return
+    try:
+        for name, image in containers.members(content):
+            yield f"{path}#{name}", image
+    except ValueError as error:
+        raise NoUsableImageError(f"{package}: {path} cannot be read: {error}.") from error
