@@ -22,7 +22,7 @@ def load(name: str) -> tuple[ImageSource, ImageSource]:
 
             - "samples": the photographs that scikit-image ships;
             - "photos", "places2", "celeba_hq", "div2k": see the README in each one's folder; "/"
-              and a name after it select another config ("places2/256");
+              and a name after it select another config ("places2/256", "photos/wide");
             - "folder:PATH": all images of a folder tree, in the order of their paths;
             - "flist:FILE": the images listed in a text file, one path a line, as DeepFillv2 takes
               them; "flist:FILE,FILE" gives one list for training and one for validation;

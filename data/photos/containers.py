@@ -50,7 +50,7 @@ def _qt_members(content: bytes) -> Iterator[tuple[str, bytes]]:
             reached += count
             # Or a loop in a damaged tree would have no end.
             if reached * size > len(content) - tree:
-                raise ValueError("its tree has more nodes than there is place for")
+                raise ValueError("its tree is cut off or has a loop")
             below = f"{path}/" if number else ""
             waiting += [(below, child) for child in range(first, first + count)]
         elif not flags & _COMPRESSED:

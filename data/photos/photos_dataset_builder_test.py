@@ -1,4 +1,4 @@
-"""The photographs are those of the list, read from Debian packages."""
+"""The photographs are those of the lists, read from Debian packages."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ import tensorflow_datasets as tfds
 
 from data.photos import photos_dataset_builder as photos
 
-LIST = Path(__file__).with_name("dummy_data") / "photographs.json"
+LISTS = Path(__file__).with_name("dummy_data")
+needs_dpkg = pytest.mark.skipif(
+    shutil.which("dpkg-deb") is None, reason="reads .deb packages with dpkg-deb"
+)
 
 
-@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="reads .deb packages with dpkg-deb")
+@needs_dpkg
 class PhotosTest(tfds.testing.DatasetBuilderTestCase):
     """Two packages with three photographs, and with one in another size and a link."""
 
@@ -24,8 +27,19 @@ class PhotosTest(tfds.testing.DatasetBuilderTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        listed = mock.patch.object(photos, "PHOTOGRAPHS", json.loads(LIST.read_bytes()))
-        self.enter_context(listed)
+        for name, file in (("PHOTOGRAPHS", "photographs.json"), ("MORE", "photographs_wide.json")):
+            listed = json.loads((LISTS / file).read_bytes())
+            # TFDS's test decodes them with TensorFlow, which cannot read WebP.
+            listed = [x for x in listed if not x["path"].endswith(".webp")]
+            self.enter_context(mock.patch.object(photos, name, listed))
+
+
+@needs_dpkg
+class WideTest(PhotosTest):
+    """A third package with two photographs more, one of them in a container."""
+
+    BUILDER_CONFIG_NAMES_TO_TEST = ["wide"]
+    SPLITS = {"train": 4, "validation": 1}
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ def install(name: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TFDS_DATA_DIR", str(home))
     module = importlib.import_module(f"data.{name}.{name}_dataset_builder")
     if name == "photos":
-        listed = json.loads((dummies / "photographs.json").read_bytes())
-        monkeypatch.setattr(module, "PHOTOGRAPHS", listed)
+        for name, file in (("PHOTOGRAPHS", "photographs.json"), ("MORE", "photographs_wide.json")):
+            monkeypatch.setattr(module, name, json.loads((dummies / file).read_bytes()))
     else:
         monkeypatch.setattr(module.Builder, "counts", lambda _: COUNTS[name])
     return manual

@@ -274,6 +274,7 @@ def test_a_feature_that_is_missing_or_not_chosen_is_an_error_that_names_all(home
 
 def test_the_licence_of_a_features_images_is_that_of_the_dataset() -> None:
     assert licence("tfds:places2#image") == licence("places2/256") == licence("places2")
+    assert licence("photos/wide") == licence("photos")
     assert licence("tfds:dots#places2") == licence("folder:/photos")
 
 
@@ -372,6 +373,7 @@ def test_a_dataset_of_icons_is_refused_at_once(home: Path) -> None:
     [
         ("tfds:no_such_dataset", 'TFDS knows, got "no_such_dataset"'),
         ("places2/512", 'TFDS knows, got "places2/512"'),
+        ("photos/large", 'TFDS knows, got "photos/large"'),
         (
             "tfds:huggingface:dots",
             r'got "huggingface:dots": a name with a namespace would download',
