@@ -151,11 +151,11 @@ def test_a_file_of_another_content_or_path_is_named_and_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     install("photos", tmp_path, monkeypatch)
-    changed, gone, *rest = json.loads((DEBS.parent / "photographs_wide.json").read_bytes())
+    _, gone, kept, changed = json.loads((DEBS.parent / "photographs_wide.json").read_bytes())
     changed["sha256"], gone["sha256"] = "0" * 64, "1" * 64
     gone["path"] = "usr/share/dummy/animals.rcc#dummy/pictures/dog.webp"
-    monkeypatch.setattr(builder, "MORE", [changed, gone, *rest])
-    listed = [*json.loads((DEBS.parent / "photographs.json").read_bytes()), *rest]
+    monkeypatch.setattr(builder, "MORE", [gone, kept, changed])
+    listed = [*json.loads((DEBS.parent / "photographs.json").read_bytes()), kept]
     assert stored("photos/wide", "train").keys() == {
         f"{photograph['package']}/{photograph['path']}"
         for photograph in listed
