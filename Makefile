@@ -52,9 +52,6 @@ FIND_PYTHON = \
 	  exit 1; \
 	fi
 
-# The run folder that `make train` makes.
-TRAINED = $${RUN:-runs/small_samples}
-
 .PHONY: help venv train ablation $(GROUPS) evaluate export demo data check-data benchmark lint format type test test-all lock clean
 
 help:
@@ -66,14 +63,14 @@ help:
 	@echo 'make ablation [layers] [fusion] [dilation] [further]'
 	@echo '             train and compare variants of the paper, by default all: about 25 minutes'
 	@echo '             [SCALE=tiny|small|paper] [SEEDS=1] [DATASET=...] [ARGS=--variant=pg]'
-	@echo 'make evaluate RUN=runs/small_samples'
-	@echo '             compare models, baselines and others'\'' results on the same'
-	@echo '             crops and masks: [DATASET=...] [PROTOCOL=paper|standard|raw|hole] [ARGS=...]'
-	@echo 'make export RUN=runs/small_samples'
-	@echo '             export it for TensorFlow Serving: [OUTPUT=export/small_samples]'
+	@echo 'make demo    fill photographs in the browser, at http://127.0.0.1:7860:'
+	@echo '             [RUN=runs/small_samples] [ARGS=--port=...]'
+	@echo 'make evaluate'
+	@echo '             compare models, baselines and others'\'' results on the same crops and'
+	@echo '             masks: [RUN=...] [DATASET=...] [PROTOCOL=paper|standard|raw|hole] [ARGS=...]'
+	@echo 'make export  export a model for TensorFlow Serving: [RUN=...] [OUTPUT=export/NAME]'
 	@echo '             [FORMAT=saved_model|onnx|tflite] [ARGS=...]'
-	@echo 'make demo RUN=runs/small_samples'
-	@echo '             try it in the browser, at http://127.0.0.1:7860 [ARGS=--port=...]'
+	@echo '             Without RUN, these three take the weights that ship with pgi.'
 	@echo 'make data DATASET=photos'
 	@echo '             fetch and prepare a dataset [ARGS=--manual_dir=...]'
 	@echo 'make check-data DATASET=photos'
@@ -126,11 +123,11 @@ evaluate: $(STAMP)
 	  $${GIVEN_DATASET:+"--dataset=$$GIVEN_DATASET"} $${PROTOCOL:+"--protocol=$$PROTOCOL"} $(ARGS)
 
 export: $(STAMP)
-	@$(VENV_PYTHON) -m pgi export --run="$(TRAINED)" $${OUTPUT:+"--output=$$OUTPUT"} \
+	@$(VENV_PYTHON) -m pgi export $${RUN:+"--run=$$RUN"} $${OUTPUT:+"--output=$$OUTPUT"} \
 	  $${FORMAT:+"--format=$$FORMAT"} $(ARGS)
 
 demo: $(STAMP)
-	@$(VENV_PYTHON) -m pgi demo --model="$(TRAINED)" $(ARGS)
+	@$(VENV_PYTHON) -m pgi demo $${RUN:+"--model=$$RUN"} $(ARGS)
 
 data: $(STAMP)
 	@$(VENV_PYTHON) -m data.prepare --dataset="$$DATASET" $(ARGS)

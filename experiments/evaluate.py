@@ -25,6 +25,7 @@ from data.names import KNOWN
 from experiments import program
 from experiments.report import figures, picture_sheets, tables
 from experiments.variants import VARIANTS, ours_among, title
+from pgi import weights
 from pgi.atomic import write_atomically
 from pgi.config import CROPS
 from pgi.deepfillv2 import split_source
@@ -67,12 +68,14 @@ def split_name(named: str) -> tuple[Path, str | None]:
 def find_runs(named: str) -> list[tuple[Path, str | None]]:
     """The run folders of `PATH` or `NAME=PATH`, with the name, if any.
 
-    A path that is no run folder means all run folders below it.
+    A path that is no run folder means all run folders below it. Weights that ship with the package
+    are named as for `pgi.weights.located`.
 
     Raises:
         RuleError: there is no run folder.
     """
-    folder, name = split_name(named)
+    path, name = split_name(named)
+    folder = weights.located(path)
     found = [folder] if (folder / "config.json").exists() else []
     found = found or sorted(x.parent for x in folder.glob("**/config.json"))
     check("run", "a run folder, or a folder of them", bool(found), str(folder))
@@ -196,17 +199,23 @@ def report(output: Path, protocol: str, pictures: Mapping[str, Path]) -> None:
     print(*(path.name for path in written), sep=", ")
 
 
+def default_output(named: Iterable[str]) -> Path:
+    """`evaluation` in the first run's folder; in `runs` if none is named, or one of the package."""
+    runs = [weights.located(split_name(x)[0]) for x in named if not deepfillv2_source(x)]
+    own = (run for run in runs if run.resolve().parent != weights.FOLDER)
+    return next(own, Path("runs")) / "evaluation"
+
+
 def main(argv: list[str]) -> None:
     """Evaluates the methods that the flags name."""
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
     values = flags.FLAGS
-    methods = trained(values.run)
+    # With a size, baselines and others' results can be measured without a model.
+    named = values.run or ([] if values.size else [str(weights.located(None))])
+    methods = trained(named)
     runs = [x for x in methods if isinstance(x, Trained)]
     size = values.size or default_side(methods)
-    check(
-        "run", "named: RUN=runs/small_samples; or, without one, ARGS=--size=512", bool(size), "none"
-    )
     kinds = {x.crop for x in runs} or {"random"}
     if not values.crop:
         choices = f"given, since the runs differ in it: --crop={'|'.join(CROPS)}"
@@ -230,9 +239,7 @@ def main(argv: list[str]) -> None:
     folder = Path(written).expanduser() if written else None
     compared += others(values.get_flag_value("results-dir", []), folder)
     check("methods", "a run or a folder of results, at least", bool(compared), "none")
-    folders = [split_name(x)[0] for x in values.run if not deepfillv2_source(x)]
-    first = folders[0] if folders else Path("runs")
-    output = Path(values.output or first / "evaluation").expanduser()
+    output = Path(values.output or default_output(named)).expanduser()
     compare(compared, chosen, values.protocol, output, folder)
     if folder is not None:
         print(f"Truth and results of every crop are in {folder}")
@@ -242,7 +249,10 @@ def main(argv: list[str]) -> None:
 
 def _define_flags() -> None:
     flags.DEFINE_list(
-        "run", [], "Run folders, as PATH or NAME=PATH, and checkpoints, as deepfillv2:PATH."
+        "run",
+        [],
+        "Run folders, as PATH or NAME=PATH, and checkpoints, as deepfillv2:PATH; default, without "
+        "--size: the weights that ship with pgi.",
     )
     flags.DEFINE_string("dataset", None, f"{KNOWN}; default: the first run's.")
     flags.DEFINE_list("protocol", "paper", f"Of {', '.join(PROTOCOLS)}; tables show the first.")

@@ -1,6 +1,6 @@
 """Image inpainting with a pyramid generator: structure first, detail next.
 
-inpainter = pgi.load("runs/small_samples")
+inpainter = pgi.load()  # or pgi.load("runs/small_samples")
 result = inpainter(image, mask)
 """
 
@@ -17,8 +17,10 @@ if typing.TYPE_CHECKING:
     from pgi.inference import Inpainter
 
 
-def load(path: str | Path) -> Inpainter:
+def load(path: str | Path | None = None) -> Inpainter:
     """A trained model, ready to fill holes; see `pgi.inference.load`.
+
+    Without a path it is the one whose weights ship with the package.
 
     A SavedModel is a program, and loading it can run anything: load none from a stranger. A run
     folder or a checkpoint is read as data only.

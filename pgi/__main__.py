@@ -45,6 +45,7 @@ yours to keep."""
 _DEMO = """\
 A web page on which to paint holes into photographs and fill them. Ctrl-C or SIGTERM ends it and
 deletes all uploads and results. docs/INPAINTING.md says what is bounded, and how to publish it."""
+_SHIPPED = "default the weights that ship with pgi"
 _SUFFIXES = {"saved_model": "", "onnx": ".onnx", "tflite": ".tflite"}
 
 
@@ -129,8 +130,8 @@ def _define_inpaint(parser: argparse.ArgumentParser) -> None:
 
 def _define_export(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_export, on_interrupt="nothing of the export is left behind")
-    run = "run folder of a trained model, or one of its checkpoints"
-    _add_path(parser, "--run", run, metavar="RUN", dest="run_folder", required=True)
+    run = f"run folder of a trained model, or one of its checkpoints; {_SHIPPED}"
+    _add_path(parser, "--run", run, metavar="RUN", dest="run_folder")
     add = parser.add_argument
     add("--format", choices=list(_SUFFIXES), default="saved_model", help="default saved_model")
     output = (
@@ -189,9 +190,9 @@ def _define_demo(parser: argparse.ArgumentParser) -> None:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     model = (
         "run folder of a trained model, one of its checkpoints, or its SavedModel; a SavedModel is "
-        "a program: load none from a stranger"
+        f"a program: load none from a stranger; {_SHIPPED}"
     )
-    _add_path(parser, "--model", model, metavar="RUN", required=True)
+    _add_path(parser, "--model", model, metavar="RUN")
 
 
 def _add_path(
@@ -275,7 +276,7 @@ def _inpaint(arguments: argparse.Namespace) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     from pgi.export.saved_model import export_saved_model  # As in `_load`.
     from pgi.inference import load_checkpoint
-    from pgi.training.run_folder import Checkpoint
+    from pgi.training.weights_file import find
 
     for option, format in (
         ("size", "tflite"),
@@ -285,7 +286,7 @@ def _export(arguments: argparse.Namespace) -> int:
         if getattr(arguments, option) is not None and arguments.format != format:
             flag = option.replace("_", "-")
             raise RuleError(f"--{flag} is for --format={format}, got {arguments.format}")
-    checkpoint = Checkpoint.find(arguments.run_folder)
+    checkpoint = find(arguments.run_folder)
     name = checkpoint.run.path.resolve().name
     output = arguments.output or Path("export", name + _SUFFIXES[arguments.format])
     if arguments.format == "saved_model":
@@ -303,7 +304,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
             agreement = export_tflite(model, output, *(arguments.size or [model.levels[-1]] * 2))
         print(agreement)
-    print(f"{checkpoint.name} of {arguments.run_folder} exported to {output}")
+    print(f"{checkpoint.name} of {arguments.run_folder or name} exported to {output}")
     return 0
 
 
@@ -335,7 +336,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     return demo.serve_until_interrupted(_load(arguments.model), demo.sample_photographs(), settings)
 
 
-def _load(path: Path) -> Inpainter:
+def _load(path: Path | None) -> Inpainter:
     with _no_garbage_collection():
         from pgi import inference  # Not above: TensorFlow takes seconds, --help does not need it.
 

@@ -17,12 +17,13 @@ import numpy as np
 from pgi import deepfillv2
 from pgi.arrays import BoolArray, UInt8Array
 from pgi.config import ModelConfig, to_dict
-from pgi.errors import RuleError, RunFolderError
+from pgi.errors import RuleError
 from pgi.inference import PyramidInpainter, load_checkpoint
 from pgi.opencv import cv2
 from pgi.rules import check
 from pgi.training.decoding import read_image
 from pgi.training.run_folder import RunFolder
+from pgi.training.weights_file import find
 
 
 class Case(NamedTuple):
@@ -107,7 +108,7 @@ class _Network(Method):
 
 
 class Trained(_Network):
-    """The newest checkpoint of a run folder, also of one with imported DeepFillv2 weights.
+    """The newest checkpoint of a run folder, its imported weights, or a folder's weights file.
 
     Args:
         folder: of the run.
@@ -139,9 +140,7 @@ class Trained(_Network):
         self.diverged = run.read_divergence()
         if self.diverged:
             return
-        checkpoint = run.newest_checkpoint()
-        if checkpoint is None:
-            raise RunFolderError(f"{folder} holds no checkpoint yet")
+        checkpoint = find(folder)
         origin |= {"checkpoint": checkpoint.name, "sha256": checkpoint.sha256}
         self._inpainter = load_checkpoint(checkpoint)
         if self._inpainter.warning:

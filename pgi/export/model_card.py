@@ -1,8 +1,8 @@
-"""The model card of an export: how it was trained, its metrics, its limits."""
+"""The model card of an export or a weights file: how it was trained, its metrics, its limits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ from pgi.config import ExperimentConfig, MaskConfig, TrainConfig
 from pgi.evaluation import results
 from pgi.evaluation.intervals import estimate
 from pgi.export.limits import MAX_BATCH
-from pgi.training.run_folder import Checkpoint
+from pgi.training.run_folder import Checkpoint, RunFolder
+from pgi.training.weights_file import WeightsFile
 
 # The card warns of trainings with fewer steps.
 _SHORT = 100_000
@@ -26,13 +27,13 @@ _IMPORTED = (
 
 
 def model_card(checkpoint: Checkpoint, name: str, max_megapixels: float | None = None) -> str:
-    """The card of an exported checkpoint, or of a run folder of imported weights, as Markdown.
+    """The card of an exported checkpoint, of a weights file, or of imported weights, as Markdown.
 
     Args:
-        checkpoint: of a run.
+        checkpoint: of a run, or a weights file.
         name: of the model.
-        max_megapixels: largest image that the exported model takes; None for a run folder's card,
-            without an export's limits and what is measured later.
+        max_megapixels: largest image that the exported model takes; None for the card of a folder
+            of weights, without an export's limits.
 
     Raises:
         RunFolderError: the run's config cannot be read.
@@ -40,24 +41,24 @@ def model_card(checkpoint: Checkpoint, name: str, max_megapixels: float | None =
     """
     run = checkpoint.run
     config, imported = run.read_config(), run.imported()
+    weights = checkpoint.origin if isinstance(checkpoint, WeightsFile) else None
     exported = max_megapixels is not None
     lines = [
         f"# {name}\n",
         *(_IMPORTED if imported else _TRAINED),
-        *_model(checkpoint, exported),
-        *(_origin(imported) if imported else _training(checkpoint)),
-        *(
-            ["\n## Metrics\n", *_validation(checkpoint), *_evaluation(checkpoint)]
-            if exported
-            else []
-        ),
+        *_model(checkpoint, weights, exported),
+        *(_origin(imported) if imported else _training(checkpoint, weights)),
+        *(["\n## Metrics\n", *_metrics(checkpoint, weights)] if exported or weights else []),
         "\n## Known limits\n",
         *_limits(config, None if imported else checkpoint.step, max_megapixels),
+        *(f"- {limit}" for limit in (weights or {}).get("limits", ())),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _model(checkpoint: Checkpoint, exported: bool) -> Iterator[str]:
+def _model(
+    checkpoint: Checkpoint, weights: Mapping[str, Any] | None, exported: bool
+) -> Iterator[str]:
     run, model = checkpoint.run, checkpoint.run.read_config().model
     description = run.read_description()
     commit = description.get("git_commit") or "not recorded"
@@ -68,16 +69,35 @@ def _model(checkpoint: Checkpoint, exported: bool) -> Iterator[str]:
         f"`{model.dilation}`, fusion `{model.fusion}`"
     )
     judged = not exported and (run.imported() or {}).get("discriminator")
-    yield f"- float32, {'generator and discriminator' if judged else 'generators only'}"
-    yield (
-        f"- Checkpoint `{checkpoint.name}` of the run `{run.path.resolve().name}`, SHA-256 "
-        f"`{checkpoint.sha256}`"
-    )
+    networks = "generator and discriminator" if judged else "generators only"
+    if weights:
+        yield f"- {networks.capitalize()}, {_rounding(weights, exported)}"
+        yield f"- `{checkpoint.name}`, SHA-256 `{checkpoint.sha256}`"
+        yield (
+            f"- Made from checkpoint `{weights.get('checkpoint')}` of the run "
+            f"`{weights.get('run')}`, SHA-256 `{weights.get('checkpoint_sha256')}`"
+        )
+    else:
+        yield f"- float32, {networks}"
+        yield (
+            f"- Checkpoint `{checkpoint.name}` of the run `{run.path.resolve().name}`, SHA-256 "
+            f"`{checkpoint.sha256}`"
+        )
     made = "Imported" if run.imported() else "Trained"
     yield f"- {made} at commit `{commit}` with TensorFlow {versions.get('tensorflow', 'unknown')}"
 
 
-def _training(checkpoint: Checkpoint) -> Iterator[str]:
+def _rounding(weights: Mapping[str, Any], exported: bool) -> str:
+    """How the weights were rounded, and what that changes."""
+    averaged = "the moving average of their weights, " if weights.get("averaged") else ""
+    stored = "rounded to float16, in float32" if exported else "in float16"
+    return (
+        f"{averaged}{stored}: on photographs, results in the hole differ by at most "
+        f"{weights.get('largest_difference', float('nan')):.2g} of 255 from those in float32"
+    )
+
+
+def _training(checkpoint: Checkpoint, weights: Mapping[str, Any] | None) -> Iterator[str]:
     config, description = checkpoint.run.read_config(), checkpoint.run.read_description()
     train, step = config.train, checkpoint.step
     steps = "not recorded" if step is None else f"{step:,}"
@@ -85,10 +105,18 @@ def _training(checkpoint: Checkpoint) -> Iterator[str]:
     yield f"- Data: `{config.data.dataset}`{_counts(description)}, crop `{config.data.crop}`"
     yield f"- Masks: {_masks(config.mask)}"
     yield f"- Steps: {steps}, of {_batches(train)} images each"
+    if weights:
+        yield f"- Time: {weights.get('hours')} hours on {description.get('machine')}"
     yield (
         f"- Adam, learning rate {train.learning_rate:g}; seed {train.seed}; schedule "
         f"`{train.schedule}`"
     )
+    if weights:
+        yield "\nThe commands that made the weights:\n\n```"
+        yield from weights.get("commands", ())
+        yield "```"
+        yield "\n## Licence of the weights\n"
+        yield str(weights.get("licence"))
     yield "\n## Licence of the training data\n"
     yield description.get("licence_of_images") or "Not recorded in the run folder."
 
@@ -128,30 +156,22 @@ def _masks(mask: MaskConfig) -> str:
     return f"a square of about half the side {place}, united with brush strokes {widths}"
 
 
-def _metrics(checkpoint: Checkpoint) -> Iterator[str]:
-    if not checkpoint.run.imported():
-        yield from _validation(checkpoint)
-    yield from _evaluation(checkpoint)
-
-
-def _validation(checkpoint: Checkpoint) -> Iterator[str]:
-    """The validation during training at the checkpoint's step."""
-    found = [line for line in checkpoint.run.read_metrics() if line["step"] == checkpoint.step]
-    name, mean_colour = "validation/hole_l1", "validation/mean_colour_hole_l1"
-    if not found or name not in found[-1]:
+def _metrics(checkpoint: Checkpoint, weights: Mapping[str, Any] | None) -> Iterator[str]:
+    """Validation during training and the results of `make evaluate`, of this checkpoint."""
+    run = checkpoint.run
+    if weights:
+        found, rows = weights.get("validation") or {}, weights.get("measured") or []
+    else:
+        found = validation(run, checkpoint.step)
+        rows = measured(run.path / "evaluation", checkpoint.sha256)
+    if found:
+        yield (
+            "Validation during training: mean absolute error in the hole, values in [-1, 1], of "
+            f"held-out images with fixed masks: {found['hole_l1']:.3f} (filling with the mean "
+            f"colour: {found['mean_colour_hole_l1']:.3f})."
+        )
+    else:
         yield "Training recorded no validation of this step."
-        return
-    yield (
-        "Validation during training: mean absolute error in the hole, values in [-1, 1], of "
-        f"held-out images with fixed masks: {found[-1][name]:.3f} (filling with the mean colour: "
-        f"{found[-1][mean_colour]:.3f})."
-    )
-
-
-def _evaluation(checkpoint: Checkpoint) -> Iterator[str]:
-    """The results of `make evaluate` for this checkpoint."""
-    file = checkpoint.run.path / "evaluation" / results.FILE
-    rows = list(_measured(file, checkpoint.sha256))
     if not rows:
         yield "\n`make evaluate` has not measured this checkpoint."
         return
@@ -161,26 +181,57 @@ def _evaluation(checkpoint: Checkpoint) -> Iterator[str]:
     )
     yield "| protocol | crops | masks | metric | mean | interval | photographs |"
     yield "|---|---|---|---|---:|---|---:|"
-    yield from rows
+    for row in rows:
+        interval = "{:.4g} to {:.4g}".format(*row["interval"]) if row["interval"] else "-"
+        yield (
+            f"| {row['protocol']} | {row['dataset']}, {row['size']} px | {row['masks']} "
+            f"| {row['metric']} | {row['mean']:.4g} | {interval} | {row['photographs']} |"
+        )
 
 
-def _measured(file: Path, sha256: str) -> Iterator[str]:
-    """One row for each metric, crop list, mask set and protocol."""
-    if not file.is_file():
-        return
-    found = results.read(file)
+def validation(run: RunFolder, step: int | None) -> dict[str, float]:
+    """The validation during training at a step: "hole_l1", "mean_colour_hole_l1"; {} if none."""
+    lines = [line for line in run.read_metrics() if line["step"] == step]
+    names = {f"validation/{name}": name for name in ("hole_l1", "mean_colour_hole_l1")}
+    if not lines or not set(names) <= set(lines[-1]):
+        return {}
+    return {name: lines[-1][key] for key, name in names.items()}
+
+
+def measured(folder: Path, *sha256: str) -> list[dict[str, Any]]:
+    """A checkpoint's results in an evaluation's folder, for each protocol, crops, masks and metric.
+
+    Args:
+        folder: written by `make evaluate`; without results, there are none.
+        sha256: of the checkpoint, or several of equal weights.
+
+    Raises:
+        RuleError: the results cannot be read.
+    """
+    if not (folder / results.FILE).is_file():
+        return []
+    found = results.read(folder / results.FILE)
     numbers = found.by_photograph()
-    measured = [x for x in found.evaluations if x.run.get("sha256") == sha256]
-    own = [results.select(numbers, method=x.method, seed=x.seed) for x in measured]
+    evaluations = [x for x in found.evaluations if x.run.get("sha256") in sha256]
+    own = [results.select(numbers, method=x.method, seed=x.seed) for x in evaluations]
     where = ["protocol", "dataset", "size", "masks", "metric"]
     groups = (group for rows in own for group in rows.groupby(where, sort=False))
+    lines = []
     for (protocol, dataset, size, masks, metric), of_one in groups:
         value = estimate(results.matrix(of_one))
-        interval = "{:.4g} to {:.4g}".format(*value.interval) if value.interval else "-"
-        yield (
-            f"| {protocol} | {dataset}, {size} px | {masks} "
-            f"| {metric} | {value.mean:.4g} | {interval} | {value.n} |"
+        lines.append(
+            {
+                "protocol": protocol,
+                "dataset": dataset,
+                "size": int(size),
+                "masks": masks,
+                "metric": metric,
+                "mean": float(value.mean),
+                "interval": value.interval and [float(end) for end in value.interval],
+                "photographs": value.n,
+            }
         )
+    return lines
 
 
 def _limits(

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pgi import weights
 from pgi.inference.inpainter import Inpainter
 from pgi.inference.pyramid_inpainter import PyramidInpainter
 from pgi.inference.saved_model_inpainter import SavedModelInpainter
 from pgi.training.checkpoints import load_model
 from pgi.training.run_folder import Checkpoint, RunFolder
 from pgi.training.stages import stages
+from pgi.training.weights_file import WeightsFile, find
 
 
-def load(path: str | Path) -> Inpainter:
+def load(path: str | Path | None = None) -> Inpainter:
     """A trained model, ready to fill holes.
 
     A SavedModel is a program, and loading it can run anything: load none from a stranger. A run
-    folder or a checkpoint is read as data only, whatever else is in the folder.
+    folder, a checkpoint or a weights file is read as data only, whatever else is in the folder.
 
     Args:
         path: a run folder, for its newest checkpoint; a checkpoint, such as
-            `runs/places2/best/step-5000`; a SavedModel that `pgi export` wrote; or the folder of
-            its versions, for the newest one.
+            `runs/places2/best/step-5000`; a folder with a weights file; the name of weights that
+            ship with the package; a SavedModel that `pgi export` wrote; or the folder of its
+            versions, for the newest one. None for the weights that ship with the package.
 
     Raises:
-        RunFolderError: there is no run or no checkpoint, or it cannot be loaded.
+        RunFolderError: there is no run or no checkpoint, or it cannot be loaded; or no weights ship
+            with this installation.
     """
-    path = Path(path)
+    path = weights.located(path)
     saved = None if RunFolder.around(path) else _saved_model(path)
-    return SavedModelInpainter(saved) if saved else load_checkpoint(Checkpoint.find(path))
+    return SavedModelInpainter(saved) if saved else load_checkpoint(find(path))
 
 
 def _saved_model(path: Path) -> Path | None:
@@ -41,7 +45,7 @@ def _saved_model(path: Path) -> Path | None:
 
 
 def load_checkpoint(checkpoint: Checkpoint) -> PyramidInpainter:
-    """A checkpoint's model, with the moving average of its weights where there is one.
+    """The model of a checkpoint or weights file, with its weights' moving average if there is one.
 
     The inpainter warns if training has not reached the highest level yet.
 
@@ -49,7 +53,10 @@ def load_checkpoint(checkpoint: Checkpoint) -> PyramidInpainter:
         RunFolderError: the checkpoint is damaged or does not fit its run's config.
     """
     model, averaged = load_model(checkpoint)
-    origin = f"{checkpoint}, moving average" if averaged else str(checkpoint)
+    if isinstance(checkpoint, WeightsFile):
+        origin = checkpoint.describe()
+    else:
+        origin = f"{checkpoint}, moving average" if averaged else str(checkpoint)
     untrained = _untrained_levels(checkpoint)
     warning = (
         f"{origin}: level {', '.join(map(str, untrained))} of the pyramid is not trained yet, so "

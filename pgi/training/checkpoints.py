@@ -18,6 +18,7 @@ from pgi.config import TrainConfig
 from pgi.errors import RunFolderError, WriteError
 from pgi.models import PyramidGenerator
 from pgi.training.run_folder import Checkpoint, RunFolder, checkpoints_in
+from pgi.training.weights_file import WeightsFile
 
 # The metric of the best checkpoint; lower is better.
 BEST_BY = "validation/hole_l1"
@@ -82,8 +83,8 @@ def load_model(
     """A run's networks without what only training needs.
 
     Args:
-        checkpoint: of a run folder.
-        discriminators: whether to load them as well.
+        checkpoint: of a run folder, or a weights file.
+        discriminators: whether to load them as well; a weights file has none.
 
     Returns:
         The built model, and whether its sub-generators hold the moving average, which is used
@@ -97,6 +98,9 @@ def load_model(
         arguments["discriminator_width"] = None
     model = PyramidGenerator(**arguments)
     model.build_networks()
+    if isinstance(checkpoint, WeightsFile):
+        checkpoint.assign_to(model)
+        return model, bool(checkpoint.origin.get("averaged"))
     averaged = "averaged_sub_generators" in parts_of(checkpoint)
     parts = {"averaged_sub_generators" if averaged else "sub_generators": model.sub_generators}
     if discriminators:
@@ -111,6 +115,8 @@ def parts_of(checkpoint: Checkpoint) -> set[str]:
     Raises:
         RunFolderError: it is damaged.
     """
+    if isinstance(checkpoint, WeightsFile):
+        return {"sub_generators"}
     try:
         return {name.partition("/")[0] for name, _ in tf.train.list_variables(str(checkpoint))}
     except Exception as error:  # As above.

@@ -1,6 +1,7 @@
 """config.json of a run folder: format number, config, images, git commit, package versions.
 
-Of imported weights it also says where they are from ("imported").
+Of imported weights it also says where they are from ("imported"), and so it does of a weights file
+("weights").
 
 Formats:
     0  before there was a number; fields of the config have changed within it
@@ -104,11 +105,12 @@ def refuse_other(path: Path, config: ExperimentConfig, images: Mapping[str, Any]
     """Raises RunFolderError unless a run can go on with this config and these images.
 
     Images are the same if their identity is, wherever they are stored. Only a run that has none
-    noted is compared by the text of its dataset. A run of imported weights cannot go on.
+    noted is compared by the text of its dataset. Weights without optimisers cannot go on.
     """
-    if imported(path):
+    if (imported_weights := bool(imported(path))) or "weights" in read(path):
+        kind = "imported weights" if imported_weights else "weights"
         raise RunFolderError(
-            f"{path.parent} holds imported weights without optimisers, which cannot be trained on; "
+            f"{path.parent} holds {kind} without optimisers, which cannot be trained on; "
             f"start a new run from them: --config.train.initial_weights={path.parent} and another "
             "--workdir"
         )

@@ -9,8 +9,7 @@ import tensorflow as tf
 from pgi import deepfillv2
 from pgi.errors import RuleError
 from pgi.models import PyramidGenerator, SubGenerator
-from pgi.training import checkpoints
-from pgi.training.run_folder import Checkpoint
+from pgi.training import checkpoints, weights_file
 
 _NO_DISCRIMINATOR = "its discriminator keeps its initial weights"
 
@@ -20,7 +19,7 @@ def load(model: PyramidGenerator, source: str) -> str:
 
     Args:
         model: built.
-        source: a run folder (its newest checkpoint) or a checkpoint: a level gets the sub-generator
+        source: a model as for `pgi.training.weights_file.find`: a level gets the sub-generator
             (its moving average if there is one) and the discriminator of the level with the same
             side in pixels. Or a TensorFlow 1 checkpoint, named as for
             `pgi.deepfillv2.split_source`: every level gets DeepFillv2's generator, converted from
@@ -81,8 +80,8 @@ def _unshared_layers(theirs: Iterable[str], ours: Iterable[str]) -> str:
 
 
 def _load_run(model: PyramidGenerator, source: str) -> list[str]:
-    checkpoint = Checkpoint.find(source)
-    # Imported weights may come without a discriminator.
+    checkpoint = weights_file.find(source)
+    # Imported weights and weights files may come without a discriminator.
     judged = "discriminators" in checkpoints.parts_of(checkpoint)
     theirs, averaged = checkpoints.load_model(checkpoint, discriminators=judged)
     if not set(model.levels) & set(theirs.levels):
