@@ -1,4 +1,4 @@
-r"""Puts the weights of a training into the package, `pgi/weights/NAME/`, with config and model card.
+r"""Puts the weights of a training into the package: `pgi/weights/NAME/`, with its model card.
 
     python -m experiments.package_weights --run=runs/wide/best/step-20500 --dataset=photos \
       --hours=10

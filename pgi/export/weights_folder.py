@@ -71,16 +71,16 @@ def export_weights(checkpoint: Checkpoint, folder: Path, origin: Origin) -> Weig
     inpainter = load_checkpoint(checkpoint)
     if inpainter.warning:
         raise ExportError(f"{inpainter.warning}; nothing was written")
-    content = to_bytes(inpainter.model, checkpoint.run.read_config().model)
-    if len(content) > MAX_BYTES:
-        size = f"at most {MAX_BYTES:,} bytes, got {len(content):,}"
-        raise ExportError(f"{FILE} must have {size}; nothing was written")
     difference = _round(inpainter.model)
     if not difference < 1:  # Also if it is NaN.
         raise ExportError(
             "the weights cannot be stored as float16: the holes of photographs would differ by "
             f"{difference:.3g} of 255, of which less than 1 is allowed; nothing was written"
         )
+    content = to_bytes(inpainter.model, checkpoint.run.read_config().model)
+    if len(content) > MAX_BYTES:
+        size = f"at most {MAX_BYTES:,} bytes, got {len(content):,}"
+        raise ExportError(f"{FILE} must have {size}; nothing was written")
     sha256 = hashlib.sha256(content).hexdigest()
     weights = {
         "sha256": sha256,
