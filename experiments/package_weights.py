@@ -20,7 +20,7 @@ from absl import flags
 from data.licences import recorded_licence
 from data.names import KNOWN
 from experiments import program
-from pgi import weights
+from pgi import deepfillv2, weights
 from pgi.config import ExperimentConfig, to_dict
 from pgi.export.weights_folder import Origin, export_weights
 from pgi.rules import check
@@ -76,8 +76,12 @@ def main(argv: list[str]) -> None:
     checkpoint = Checkpoint.find(Path(values.run).expanduser())
     config = checkpoint.run.read_config()
     config.data.dataset = values.dataset or config.data.dataset
-    if config.train.initial_weights:
-        config.train.initial_weights = _place(config.train.initial_weights)
+    start = config.train.initial_weights
+    others = checkpoint.run.imported() or deepfillv2.split_source(start)
+    rule = "trained here from the start: other weights have a licence of their own"
+    check("--run", rule, not others, values.run)
+    if start:
+        config.train.initial_weights = _place(start)
     terms = recorded_licence(config.data.dataset)
     rule = "a dataset whose images' licence is recorded in data/"
     check("--dataset", rule, terms is not None, config.data.dataset)

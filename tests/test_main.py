@@ -15,11 +15,13 @@ from PIL import Image
 from scipy import ndimage
 
 import pgi
-from pgi import inference
+from pgi import inference, weights
 from pgi.__main__ import main, program
 from pgi.errors import RuleError, RunFolderError
+from pgi.export.weights_folder import Origin, export_weights
+from pgi.training.run_folder import Checkpoint
 from tests.files.picture_files import FILL, HOLE, NOISE, OPAQUE, decoded, encoded
-from tests.tiny_run import write_run
+from tests.tiny_run import CONFIG, write_run
 
 ROOT = Path(__file__).parents[1]
 COMMAND = ["inpaint", "--model", "run", "--images", "images", "--masks", "masks", "--output", "out"]
@@ -76,6 +78,23 @@ def test_a_folder_is_filled_and_the_program_says_with_which_weights(model, capsy
     for name in ("a", "b", "c"):
         pixels = np.asarray(decoded(Path(f"out/{name}.png").read_bytes()))
         np.testing.assert_array_equal(pixels, np.where(HOLE[..., None], FILL, NOISE))
+
+
+def test_without_a_model_the_weights_of_the_package_are_taken(model):
+    assert main([x for x in COMMAND if x not in ("--model", "run")]) == 0
+    assert model.loaded == [None] and model.calls == 3
+
+
+def test_a_package_without_weights_says_so(model, monkeypatch, capsys, tmp_path):
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    for command in (["inpaint", *COMMAND[3:]], ["export"]):
+        assert main(command) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"pgi {command[0]}: error: no model was named, and")
+        assert "weights.npz is missing. Name a run folder" in line
+    assert not Path("out").exists() and not Path("export").exists()
 
 
 def test_warnings_of_model_and_mask_are_one_line_each(model, capsys, recwarn):
@@ -377,6 +396,22 @@ def test_an_export_is_named_after_its_run(exporters, capsys, options, call):
     assert ("mean 0.0003, 99.9 % within 0.002 (" in shown) == (call[0] != "saved_model")
 
 
+def test_without_a_run_the_weights_of_the_package_are_exported(exporters, capsys, monkeypatch):
+    run = Checkpoint.find("runs/tiny")
+    origin = Origin(CONFIG, "Ask them.", "Take them.", [], hours=1.0)
+    export_weights(Checkpoint(run.prefix.with_name("step-1")), Path("package/little"), origin)
+    monkeypatch.setattr(weights, "FOLDER", Path("package").resolve())
+    monkeypatch.setattr(weights, "DEFAULT", "little")
+    assert main(["export"]) == main(["export", "--run=little", "--format=onnx"]) == 0
+    assert exporters == [
+        ("saved_model", Path("export/little"), None, 13.0),
+        ("onnx", Path("export/little.onnx")),
+    ]
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first == "weights.npz of little exported to export/tiny/3"
+    assert last == "weights.npz of little exported to export/little.onnx"
+
+
 def test_what_cannot_be_exported_is_one_line(exporters, capsys):
     assert main(["export", "--run", "runs/none"]) == 2
     message = capsys.readouterr().err
@@ -409,6 +444,7 @@ def test_a_page_is_served_for_the_model_that_is_named(model, monkeypatch, capsys
     with pytest.raises(SystemExit):
         main(["demo", "--model", "run", "--port", "70000"])
     assert "must be from 1 to 65535, got 70000" in capsys.readouterr().err
+    assert main(["demo"]) == 0 and model.loaded == [Path("run"), None]
 
 
 def test_a_page_for_others(model, monkeypatch, capsys, tmp_path):

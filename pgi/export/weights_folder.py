@@ -19,7 +19,8 @@ from pgi.atomic import write_atomically
 from pgi.config import ExperimentConfig, to_dict
 from pgi.errors import ExportError
 from pgi.export.agreement import PHOTOGRAPHS, example, reference
-from pgi.export.model_card import measured, model_card, validation
+from pgi.export.model_card import model_card
+from pgi.export.run_metrics import measured, validation
 from pgi.export.unfinished import unfinished_folder
 from pgi.inference import load_checkpoint
 from pgi.models import PyramidGenerator

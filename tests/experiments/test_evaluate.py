@@ -14,12 +14,14 @@ from PIL import Image
 from skimage import data
 
 from experiments import evaluate
-from pgi import deepfillv2, metrics
+from pgi import deepfillv2, metrics, weights
 from pgi.errors import NoUsableImageError, RuleError, RunFolderError
 from pgi.evaluation import results
+from pgi.export.weights_folder import Origin, export_weights
 from pgi.models import SubGenerator
+from pgi.training.run_folder import Checkpoint
 from tests.reference import write_tf1_checkpoint
-from tests.tiny_run import write_run
+from tests.tiny_run import CONFIG, write_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,6 +44,30 @@ def test_a_run_is_named_by_its_folder_or_by_one_above(tmp_path: Path) -> None:
     assert evaluate.find_runs(f"mine={odd}") == [(odd, "mine")]
     with pytest.raises(RuleError, match=r"run must be a run folder, or a folder of them, got .*no"):
         evaluate.find_runs(str(tmp_path / "no"))
+
+
+def test_weights_of_the_package_are_named_and_their_results_lie_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(tmp_path / "run")
+    shipped = tmp_path / "package" / "tiny"
+    origin = Origin(CONFIG, "Ask them.", "Take them.", [], hours=1.0)
+    made = export_weights(Checkpoint(tmp_path / "run" / "checkpoints" / "step-1"), shipped, origin)
+    monkeypatch.setattr(weights, "FOLDER", tmp_path / "package")
+    monkeypatch.chdir(tmp_path)
+    assert evaluate.find_runs("tiny") == [(shipped, None)]
+    assert evaluate.find_runs("mine=tiny") == [(shipped, "mine")]
+    (method,) = evaluate.trained(["tiny"])
+    assert (method.name, method.run["folder"]) == ("tiny", "package/tiny")
+    assert method.run["sha256"] == made.sha256 and method.side == 16
+    names = {
+        ("tiny",): Path("runs/evaluation"),
+        (str(shipped), "run"): Path("run/evaluation"),
+        ("run", "tiny"): Path("run/evaluation"),
+        ("deepfillv2:release",): Path("runs/evaluation"),
+        (): Path("runs/evaluation"),
+    }
+    assert {x: evaluate.default_output(x) for x in names} == names
 
 
 def test_a_deepfillv2_checkpoint_is_told_from_a_run() -> None:
@@ -184,10 +210,7 @@ def test_deepfillv2_checkpoints_have_their_rows_beside_runs_and_telea(tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["--dataset=samples"],
-            "run must be named: RUN=runs/small_samples; or, without one, ARGS=--size=512",
-        ),
+        (["--run=none", "--dataset=samples"], "run must be a run folder, or a folder of them"),
         (["--dataset=samples", "--size=64", "--results-dir=x"], "results of x must be in a folder"),
     ],
 )

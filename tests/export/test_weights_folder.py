@@ -92,7 +92,7 @@ def test_a_large_file_and_an_untrained_level_are_refused(
 ) -> None:
     monkeypatch.setattr(weights_folder, "MAX_BYTES", 1000)
     with pytest.raises(
-        ExportError, match=r"weights.npz must have at most 1,000 bytes, got 161,\d+;"
+        ExportError, match=r"weights.npz must have at most 1,000 bytes, got \d+,\d{3};"
     ):
         export_weights(run, tmp_path / "made", ORIGIN)
     train = dataclasses.replace(CONFIG.train, schedule="bottom_up", steps=10)
