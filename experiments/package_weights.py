@@ -1,6 +1,6 @@
 r"""Puts the weights of a training into the package: `pgi/weights/NAME/`, with its model card.
 
-    python -m experiments.package_weights --run=runs/wide/best/step-20500 --dataset=photos \
+    python -m experiments.package_weights --run=runs/wide/best/step-20500 --dataset=photos/wide \
       --hours=10
 
 The same command after `make evaluate` leaves the weights as they are and adds the results to the
