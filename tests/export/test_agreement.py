@@ -71,7 +71,7 @@ def test_another_order_of_sums_passes(kernel_initializer: str) -> None:
 
 @pytest.mark.slow
 def test_a_network_that_enlarges_rounding_passes() -> None:
-    model = make_model(gain=1.2)
+    model = make_model(gain=1.15)
     found, rounding = require_agreement(whole_image(model), model, SIZES, "Eager")
     # A fixed bound of 1e-4 in [-1, 1] would refuse it.
     assert found.mean > 1e-4 * 127.5

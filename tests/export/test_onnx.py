@@ -186,6 +186,11 @@ def only_node(graph: GraphProto, op: str, layer: str = "") -> NodeProto:
     return node
 
 
+def convolution(graph: GraphProto, layer: str) -> NodeProto:
+    """The convolution of a layer, for a gated one that of its features."""
+    return only_node(graph, "Conv", f"{layer}/(Conv2D|BiasAdd)$")
+
+
 def set_attributes(node: NodeProto, **values: object) -> None:
     for attribute in [x for x in node.attribute if x.name in values]:
         node.attribute.remove(attribute)
@@ -201,7 +206,7 @@ def constants(graph: GraphProto) -> Iterator[tuple[TensorProto, np.ndarray]]:
 def change_weights(
     graph: GraphProto, layer: str, change: Callable[[np.ndarray], np.ndarray]
 ) -> None:
-    name = only_node(graph, "Conv", layer).input[1]
+    name = convolution(graph, layer).input[1]
     ((weights, values),) = [x for x in constants(graph) if x[0].name == name]
     weights.CopyFrom(onnx.numpy_helper.from_array(change(values), name))
 
@@ -220,7 +225,7 @@ UPPER = "sub_generator_1/refine/"
 
 
 def other_dilation(graph: GraphProto) -> None:
-    node = only_node(graph, "Conv", f"{UPPER}xconv8_atrous")
+    node = convolution(graph, f"{UPPER}xconv8_atrous")
     set_attributes(node, dilations=[3, 3], pads=[3, 3, 3, 3])
 
 
@@ -253,13 +258,13 @@ def swapped_channels(graph: GraphProto) -> None:
 
 
 def dropped_bias(graph: GraphProto) -> None:
-    node = only_node(graph, "Conv", f"{UPPER}xconv5")
+    node = convolution(graph, f"{UPPER}xconv5")
     assert len(node.input) == 3
     node.input.pop()
 
 
 def other_padding(graph: GraphProto) -> None:
-    node = only_node(graph, "Conv", f"{UPPER}xconv2_downsample")
+    node = convolution(graph, f"{UPPER}xconv2_downsample")
     set_attributes(node, auto_pad="SAME_LOWER")
 
 
