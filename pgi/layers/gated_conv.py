@@ -93,7 +93,10 @@ class GatedConv2D(keras.layers.Conv2D):
 
     def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         if self.upsample:
-            return tf.nn.conv2d(inputs, kernel, 1, [[0, 0], [1, 1], [1, 1], [0, 0]])
+            # The op's own padding by numbers has a gradient 30 times as slow in bfloat16.
+            return tf.nn.conv2d(
+                tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]]), kernel, 1, "VALID"
+            )
         if self.trainable or self.dilation_rate == (1, 1):
             return super().convolution_op(inputs, kernel)
         # Keras splits a dilated convolution's input into many parts and joins the results, because
