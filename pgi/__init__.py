@@ -17,7 +17,7 @@ if typing.TYPE_CHECKING:
     from pgi.inference import Inpainter
 
 
-def load(path: str | Path | None = None) -> Inpainter:
+def load(path: str | Path | None = None, depth: str | None = None) -> Inpainter:
     """A trained model, ready to fill holes; see `pgi.inference.load`.
 
     Without a path it is the one whose weights ship with the package.
@@ -30,7 +30,7 @@ def load(path: str | Path | None = None) -> Inpainter:
     """
     from pgi import inference  # Not above: TensorFlow takes seconds to import.
 
-    inpainter = inference.load(path)
+    inpainter = inference.load(path, depth)
     if inpainter.warning:
         warnings.warn(inpainter.warning, stacklevel=2)
     return inpainter

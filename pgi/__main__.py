@@ -24,6 +24,7 @@ from pgi.files.inpaint import Outcome, Settings, inpaint_files
 from pgi.files.jobs import plan
 from pgi.files.kinds import FORMATS
 from pgi.files.masks import POLARITIES
+from pgi.rules import DEFAULT_DEPTH, DEPTHS
 from pgi.training import cluster
 
 if typing.TYPE_CHECKING:
@@ -140,6 +141,7 @@ def _define_export(parser: argparse.ArgumentParser) -> None:
     _add_path(parser, "--output", output)
     version = "of a SavedModel; default one more than the highest in the folder"
     add("--version", type=int, metavar="N", help=version)
+    _add_depth(parser, "of a SavedModel: ")
     limit = f"a SavedModel rejects larger images; default {MAX_MEGAPIXELS:g}"
     add("--max-megapixels", type=_megapixels, metavar="N", help=limit)
     size = "of the images of a TensorFlow Lite file, in pixels; default the training's"
@@ -193,6 +195,15 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         f"a program: load none from a stranger; {_SHIPPED}"
     )
     _add_path(parser, "--model", model, metavar="RUN")
+    _add_depth(parser)
+
+
+def _add_depth(parser: argparse.ArgumentParser, subject: str = "") -> None:
+    depth = (
+        f"{subject}how many levels fill a picture: paper, the model's own at any size, or auto, "
+        f"more for holes that are larger than in training; default {DEFAULT_DEPTH}"
+    )
+    parser.add_argument("--depth", choices=DEPTHS, help=depth)
 
 
 def _add_path(
@@ -260,7 +271,7 @@ def _inpaint(arguments: argparse.Namespace) -> int:
     if ready:
         # On a terminal, something to see before the first picture.
         with tqdm(ready, "loading the model", unit="file", leave=False, disable=None):
-            inpainter = _load(arguments.model)
+            inpainter = _load(arguments.model, arguments.depth)
         print(f"weights: {inpainter.origin}", file=sys.stderr)
         # A call would also warn through Python's warnings.
         outcome = inpaint_files(ready, lambda *x: inpainter.completed_levels(*x)[-1], settings)
@@ -281,6 +292,7 @@ def _export(arguments: argparse.Namespace) -> int:
     for option, format in (
         ("size", "tflite"),
         ("version", "saved_model"),
+        ("depth", "saved_model"),
         ("max_megapixels", "saved_model"),
     ):
         if getattr(arguments, option) is not None and arguments.format != format:
@@ -291,7 +303,8 @@ def _export(arguments: argparse.Namespace) -> int:
     output = arguments.output or Path("export", name + _SUFFIXES[arguments.format])
     if arguments.format == "saved_model":
         limit = arguments.max_megapixels or MAX_MEGAPIXELS
-        output = export_saved_model(checkpoint, output, arguments.version, limit)
+        depth = arguments.depth or DEFAULT_DEPTH
+        output = export_saved_model(checkpoint, output, arguments.version, limit, depth)
     else:
         output.parent.mkdir(parents=True, exist_ok=True)
         model = load_checkpoint(checkpoint).model
@@ -333,14 +346,15 @@ def _demo(arguments: argparse.Namespace) -> int:
     # Pillow raises an error above twice its limit. The page has its own check, with this as a
     # second wall in front of what else may open a picture.
     Image.MAX_IMAGE_PIXELS = math.ceil(settings.megapixels * 5e5)
-    return demo.serve_until_interrupted(_load(arguments.model), demo.sample_photographs(), settings)
+    inpainter = _load(arguments.model, arguments.depth)
+    return demo.serve_until_interrupted(inpainter, demo.sample_photographs(), settings)
 
 
-def _load(path: Path | None) -> Inpainter:
+def _load(path: Path | None, depth: str | None) -> Inpainter:
     with _no_garbage_collection():
         from pgi import inference  # Not above: TensorFlow takes seconds, --help does not need it.
 
-        inpainter = inference.load(path)
+        inpainter = inference.load(path, depth)
     if inpainter.warning:
         tqdm.write(f"warning: {inpainter.warning}", file=sys.stderr)
     return inpainter

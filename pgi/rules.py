@@ -20,6 +20,9 @@ FUSIONS = (
     "none",
 )
 DILATIONS = ("adaptive", "standard")
+DEPTHS = ("paper", "auto")
+# Of programs that fill pictures. Evaluation measures the paper's.
+DEFAULT_DEPTH = "auto"
 INITIALIZERS = ("glorot_uniform", "gated_he")
 PLACEMENTS = ("random", "center")
 # A config may come from a stranger: beyond these the networks would fill the memory. The paper's

@@ -36,8 +36,9 @@ class Model:
     def __init__(self):
         self.loaded, self.calls, self.error = [], 0, None
 
-    def load(self, path):
+    def load(self, path, depth):
         self.loaded.append(path)
+        self.depth = depth
         return self
 
     def completed_levels(self, image, mask):
@@ -205,6 +206,12 @@ def test_options_reach_the_files(model, capsys):
     assert "must have at most 0.0001 megapixels, got 0.000816 (34 x 24)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("depth", [None, "auto", "paper"])
+def test_the_depth_reaches_the_model(model, depth):
+    assert main(COMMAND + (["--depth", depth] if depth else [])) == 0
+    assert model.depth == depth
+
+
 def test_the_users_limit_holds_and_not_pillows(model, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     assert main(COMMAND) == 0
@@ -220,7 +227,7 @@ def test_the_users_limit_holds_and_not_pillows(model, monkeypatch):
     ],
 )
 def test_a_model_that_cannot_be_loaded_is_one_line(model, monkeypatch, capsys, error):
-    def load(path):
+    def load(path, depth):
         raise error
 
     monkeypatch.setattr(inference, "load", load)
@@ -380,8 +387,11 @@ def exporters(tmp_path, monkeypatch) -> list:
 @pytest.mark.parametrize(
     ("options", "call"),
     [
-        ([], ("saved_model", Path("export/tiny"), None, 13.0)),
-        (["--version=3", "--output=out", "--max-megapixels=2"], ("saved_model", Path("out"), 3, 2)),
+        ([], ("saved_model", Path("export/tiny"), None, 13.0, "auto")),
+        (
+            ["--version=3", "--output=out", "--max-megapixels=2", "--depth=paper"],
+            ("saved_model", Path("out"), 3, 2, "paper"),
+        ),
         (["--format=onnx"], ("onnx", Path("export/tiny.onnx"))),
         (["--format=tflite"], ("tflite", Path("export/tiny.tflite"), 16, 16)),
         (["--format=tflite", "--size=24x40"], ("tflite", Path("export/tiny.tflite"), 24, 40)),
@@ -404,7 +414,7 @@ def test_without_a_run_the_weights_of_the_package_are_exported(exporters, capsys
     monkeypatch.setattr(weights, "DEFAULT", "little")
     assert main(["export"]) == main(["export", "--run=little", "--format=onnx"]) == 0
     assert exporters == [
-        ("saved_model", Path("export/little"), None, 13.0),
+        ("saved_model", Path("export/little"), None, 13.0, "auto"),
         ("onnx", Path("export/little.onnx")),
     ]
     first, *_, last = capsys.readouterr().out.splitlines()
@@ -423,6 +433,7 @@ def test_what_cannot_be_exported_is_one_line(exporters, capsys):
         ["--size=8x8"],
         ["--format=onnx", "--version=1"],
         ["--format=tflite", "--max-megapixels=1"],
+        ["--format=onnx", "--depth=auto"],
     ):
         assert main(["export", "--run", "runs/tiny", *options]) == 2
         assert "is for --format" in capsys.readouterr().err

@@ -28,7 +28,7 @@ from pgi.export.portable import explained
 from pgi.export.served_model import ServedModel
 from pgi.export.unfinished import unfinished_folder
 from pgi.inference import load_checkpoint
-from pgi.rules import check
+from pgi.rules import DEFAULT_DEPTH, check
 from pgi.training.run_folder import Checkpoint
 
 
@@ -37,6 +37,7 @@ def export_saved_model(
     base: str | Path,
     version: int | None = None,
     max_megapixels: float = MAX_MEGAPIXELS,
+    depth: str = DEFAULT_DEPTH,
 ) -> Path:
     """Writes `base/version/`. The folder appears when it is complete, so servers may poll `base`.
 
@@ -46,6 +47,7 @@ def export_saved_model(
             kept.
         version: a positive number; None for one more than the highest in `base`.
         max_megapixels: larger images are rejected by the served model.
+        depth: see `PyramidInpainter`.
 
     Returns:
         The version's folder.
@@ -79,7 +81,7 @@ def export_saved_model(
     with unfinished_folder(base) as parts:
         folder = parts / "model"
         with explained("the SavedModel could not be written"):
-            save(ServedModel(model, max_megapixels), folder)
+            save(ServedModel(model, max_megapixels, depth), folder)
             (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
             _write_extra(folder / "assets.extra", records, side)
         try:

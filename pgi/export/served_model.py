@@ -17,7 +17,7 @@ from pgi.export.image_codec import (
     width_by_height,
 )
 from pgi.export.limits import MAX_BATCH, MAX_MEGAPIXELS
-from pgi.inference.pyramid_inpainter import complete_image
+from pgi.inference.pyramid_inpainter import complete_image, extra_levels
 from pgi.inference.restricted import RestrictedPyramid
 from pgi.models import PyramidGenerator
 
@@ -41,19 +41,26 @@ class ServedModel(tf.Module):
     Args:
         model: built; its variables are shared.
         max_megapixels: larger images are rejected.
+        depth: see `PyramidInpainter`.
 
     Raises:
         InvalidArgumentError: in a call, an element breaks a rule, so the whole batch fails; the
             message names the element's index, the rule and the value.
     """
 
-    def __init__(self, model: PyramidGenerator, max_megapixels: float = MAX_MEGAPIXELS) -> None:
+    def __init__(
+        self,
+        model: PyramidGenerator,
+        max_megapixels: float = MAX_MEGAPIXELS,
+        depth: str = "paper",
+    ) -> None:
         super().__init__()
         self._variables = model.generator_variables
         pyramid = RestrictedPyramid(model)
+        deepest = extra_levels(model) if depth == "auto" and pyramid.deepens else None
         # Shared by both functions, so that the graph contains the networks once.
         self._fill_hole = tf.function(
-            lambda image, hole: complete_image(pyramid, image, hole)[-1],
+            lambda image, hole: complete_image(pyramid, deepest, image, hole)[-1],
             input_signature=[
                 tf.TensorSpec([None, None, 3], tf.uint8),
                 tf.TensorSpec([None, None], tf.bool),

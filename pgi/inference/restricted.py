@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from pgi.images import complete, pyramids, remove_hole
 from pgi.inference.regions import CELL, hole_regions, paint, split
-from pgi.layers.region import Region
+from pgi.layers.region import Region, Size
 from pgi.layers.resize import dimensions, double_bilinear
 from pgi.models.blocks import frozen, run
 from pgi.models.coarse import CoarseNetwork
@@ -45,11 +45,13 @@ _Wrap = Callable[..., Callable[..., Any]]
 class RestrictedPyramid:
     """A pyramid that computes only what influences the hole, in an image of any fitting size.
 
-    Called as `levels = restricted(image, mask, max_side=MAX_SIDE)`: `image` `[1, H, W, 3]` in
-    [-1, 1], whose pixels under the mask have no influence; `mask` `[1, H, W, 1]`, 1 = hole; H and W
-    multiples of `8 * 2 ** (levels - 1)`; `max_side` of the largest rectangle computed at once,
-    without its margin, in pixels, a multiple of 8. Returns the levels' completed images,
-    `[1, H / 2**k, W / 2**k, 3]` in [-1, 1], coarsest first.
+    Called as `levels = restricted(image, mask, extra=0, max_side=MAX_SIDE)`: `image` `[1, H, W, 3]`
+    in [-1, 1], whose pixels under the mask have no influence; `mask` `[1, H, W, 1]`, 1 = hole; H
+    and W multiples of `8 * 2 ** (levels - 1)`; `extra` levels beyond the pyramid's own, for each of
+    which its highest sub-generator runs once more, at twice the side; `max_side` of the largest
+    rectangle computed at once, without its margin, in pixels, a multiple of 8. Returns the levels'
+    completed images, `[1, H / 2**k, W / 2**k, 3]` in [-1, 1], coarsest first; the last one alone if
+    `extra` is a tensor.
 
     Args:
         pyramid: built.
@@ -57,9 +59,11 @@ class RestrictedPyramid:
             For calls outside of graphs: in a graph everything is one anyway.
 
     Attributes:
-        depth: number of levels.
+        depth: number of the pyramid's own levels.
+        deepens: whether `extra` may be above 0. Not with fusion of features.
 
-    Section 4 ("any resolution"). The restriction to holes is ours.
+    Section 4 ("any resolution"). The restriction to holes and the levels beyond the pyramid's own
+    are ours.
     """
 
     def __init__(self, pyramid: PyramidGenerator, compiled: bool = False) -> None:
@@ -72,18 +76,31 @@ class RestrictedPyramid:
         shared = _Shared(pyramid.sub_generators[-1].refine, graph)
         self._levels = [_Level(x, graph, shared) for x in pyramid.sub_generators]
 
+    @property
+    def deepens(self) -> bool:
+        return bool(self._levels)
+
     def __call__(
-        self, image: tf.Tensor, mask: tf.Tensor, max_side: int = MAX_SIDE
+        self, image: tf.Tensor, mask: tf.Tensor, extra: Size = 0, max_side: int = MAX_SIDE
     ) -> list[tf.Tensor]:
         results: list[tf.Tensor] = []
         with frozen(self._sub_generators):
-            if not self._levels:
+            if not self.deepens:
                 results = self._whole(image, mask)
                 return results
-            images, masks = pyramids(image, mask, self.depth)
-            for level, image, mask in zip(self._levels, images, masks):
-                results.append(level(image, mask, results[-1] if results else None, max_side))
-        return results
+            images, masks = pyramids(*_halved(image, mask, extra), self.depth)
+            for level, *example in zip(self._levels, images, masks):
+                lower = results[-1] if results else None
+                results.append(level(example[0], example[1], lower, max_side))
+
+            def next_level(halvings: Size, lower: tf.Tensor) -> tf.Tensor:
+                return self._levels[-1](*_halved(image, mask, halvings), lower, max_side)
+
+            if not tf.is_tensor(extra):
+                for halvings in reversed(range(extra)):
+                    results.append(next_level(halvings, results[-1]))
+                return results
+            return [_repeated(extra, next_level, results[-1])]
 
 
 class _Shared:
@@ -178,6 +195,33 @@ class _Level:
 
         channels = self.refine.feature_channels
         return paint(split(whole, max_side) // 4, compute, height // 4, width // 4, channels)
+
+
+def _halved(image: tf.Tensor, mask: tf.Tensor, times: Size) -> tuple[tf.Tensor, tf.Tensor]:
+    """An image and its mask at the level that many halvings below, as in `pyramids`."""
+    if not tf.is_tensor(times):
+        images, masks = pyramids(image, mask, times + 1)
+        return images[0], masks[0]
+    halved: tuple[tf.Tensor, tf.Tensor] = tf.while_loop(
+        lambda index, *_: index < times,
+        lambda index, image, mask: (index + 1, *_halved(image, mask, 1)),
+        (0, image, mask),
+        (tf.TensorShape([]), *(tf.TensorShape([1, None, None, c]) for c in (3, 1))),
+    )[1:]
+    return halved
+
+
+def _repeated(
+    times: tf.Tensor, level: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], lowest: tf.Tensor
+) -> tf.Tensor:
+    """The last of that many levels, each given how many follow and the result below."""
+    return tf.while_loop(
+        lambda index, _: index > 0,
+        lambda index, below: (index - 1, level(index - 1, below)),
+        (times, lowest),
+        (tf.TensorShape([]), tf.TensorShape([1, None, None, 3])),
+        parallel_iterations=1,
+    )[1]
 
 
 def _first_guess(

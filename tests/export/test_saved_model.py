@@ -62,7 +62,7 @@ def exported(checkpoint, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def inpainter(checkpoint) -> Inpainter:
-    return inference.load_checkpoint(checkpoint)
+    return inference.load_checkpoint(checkpoint, "auto")
 
 
 @pytest.fixture

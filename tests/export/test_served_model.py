@@ -96,6 +96,20 @@ def test_predict_gives_what_the_inpainter_gives_to_the_bit(inpainter, served, he
     np.testing.assert_array_equal(result["image"], inpainter(images, masks))
 
 
+def test_one_graph_serves_holes_of_every_depth(inpainter):
+    """Holes that need the pyramid's levels alone, and two and three more."""
+    deep = PyramidInpainter(inpainter.model, depth="auto")
+    served, image = ServedModel(inpainter.model, depth="auto"), pixels(144, 200)
+    depths = []
+    for side in (6, 24, 60):
+        mask = np.zeros([144, 200], np.uint8)
+        mask[3 : 3 + side, 100 : 100 + side] = 255
+        depths.append(len(deep.completed_levels(image, mask)))
+        result = served.predict(tf.constant(image[None]), tf.constant(mask[None, ..., None]))
+        np.testing.assert_array_equal(result["image"][0], deep(image, mask))
+    assert depths == [2, 4, 5]
+
+
 def test_files_of_different_sizes_go_in_one_batch(inpainter, served):
     sizes = (48, 64), (33, 51), (20, 20)
     images, masks = [pixels(*size) for size in sizes], [hole(*size) for size in sizes]
@@ -310,7 +324,7 @@ def test_a_batch_at_the_limit_passes_and_an_image_more_is_refused(signatures):
 def test_the_limits_come_before_all_other_work(inpainter, monkeypatch):
     """With a network that fails if it is run, and masks that another rule refuses."""
 
-    def fails(pyramid, image, hole):
+    def fails(pyramid, extra_levels, image, hole):
         with tf.control_dependencies([tf.debugging.Assert(False, ["it was run"])]):
             return [tf.identity(image)]
 

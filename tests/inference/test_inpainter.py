@@ -17,6 +17,7 @@ import pgi
 from pgi.errors import RuleError, RunFolderError
 from pgi.images import pyramids, to_float, to_uint8
 from pgi.inference import PyramidInpainter, load_checkpoint
+from pgi.inference.pyramid_inpainter import extra_levels
 from pgi.models import PyramidGenerator
 from pgi.models.refine import RefineNetwork
 from pgi.rules import mask_warning
@@ -258,7 +259,7 @@ def test_a_run_folder_is_loaded_with_its_newest_weights(run: tuple) -> None:
     folder, model = run
     image, mask = example()
     np.testing.assert_array_equal(
-        pgi.load(str(folder))(image, mask), PyramidInpainter(model)(image, mask)
+        pgi.load(str(folder), "paper")(image, mask), PyramidInpainter(model)(image, mask)
     )
 
 
@@ -329,3 +330,54 @@ def test_a_single_pixel_is_known_or_an_error(inpainter: PyramidInpainter, hole: 
             inpainter(image, np.array([[True]]))
     else:
         np.testing.assert_array_equal(inpainter(image, np.array([[False]])), image)
+
+
+def largest_square(hole: np.ndarray) -> int:
+    """Side of the largest odd square of hole, where beyond the border is hole too."""
+    side = 0
+    for row, column in np.argwhere(hole):
+        reach = 0
+        while hole[
+            max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1
+        ].all():
+            side, reach = max(side, 2 * reach + 1), reach + 1
+            if reach > max(hole.shape):
+                return side
+    return side
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_levels_are_added_until_the_hole_is_as_small_as_in_training(seed: int) -> None:
+    """Sides of 8 and 16 in training, so squares of up to 4 at the lowest level."""
+    model = assembly.make_model(CONFIG)
+    assert tuple(model.levels) == (8, 16)
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(40, 300, 2)
+    hole = np.zeros([height, width], bool)
+    for _ in range(rng.integers(1, 3)):
+        top, left = rng.integers(0, [height, width])
+        hole[top : top + rng.integers(1, 150), left : left + rng.integers(1, 150)] = True
+    expected, lowest = 0, hole
+    for halvings in range(1, 7):
+        padded = np.pad(lowest, [(0, lowest.shape[0] % 2), (0, lowest.shape[1] % 2)])
+        lowest = padded.reshape(padded.shape[0] // 2, 2, -1, 2).any(axis=(1, 3))
+        small = largest_square(lowest) <= 4
+        if small or min(height, width) / 2 ** (halvings + 1) < 8:
+            expected = halvings - 1
+            break
+    assert int(extra_levels(model)(hole)) == expected
+
+
+def test_deeper_pyramids_for_larger_holes_only(inpainter: PyramidInpainter) -> None:
+    deep = PyramidInpainter(inpainter.model, depth="auto")
+    image, mask = example(200, 168)
+    assert len(deep.completed_levels(image, mask)) == 4
+    result = deep(image, mask)
+    np.testing.assert_array_equal(result, deep.completed_levels(image, mask)[-1])
+    np.testing.assert_array_equal(result[~mask], image[~mask])
+    assert (result != inpainter(image, mask)).any()
+    small = np.zeros_like(mask)
+    small[20:27, 20:27] = True
+    np.testing.assert_array_equal(deep(image, small), inpainter(image, small))
+    with pytest.raises(RuleError, match="depth must be one of paper, auto, got 'deep'"):
+        PyramidInpainter(inpainter.model, depth="deep")

@@ -113,6 +113,34 @@ def test_in_half_precision_too() -> None:
     assert 0 < tf.reduce_mean(difference) < 0.05
 
 
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_more_levels_are_a_deeper_pyramid_with_the_highest_sub_generator_again(
+    in_graph: bool,
+) -> None:
+    options: dict[str, Any] = {"width": 4, "dilation": "standard", "kernel_initializer": "gated_he"}
+    deeper, _ = networks(levels=(8, 16, 32, 64), **options)
+    pyramid, _ = networks(levels=(8, 16), **options)
+    sources = [pyramid.sub_generators[min(level, 1)] for level in range(4)]
+    for ours, theirs in zip(deeper.sub_generators, sources):
+        ours.set_weights(theirs.get_weights())
+    image, mask = example(APART)
+    restricted = RestrictedPyramid(pyramid)
+    if in_graph:
+        signature = [tf.TensorSpec([1, None, None, n]) for n in (3, 1)] + [
+            tf.TensorSpec([], tf.int32)
+        ]
+        run = tf.function(restricted, input_signature=signature, autograph=False)
+        (filled,) = run(image, mask, tf.constant(2))
+    else:
+        levels = restricted(image, mask, 2)
+        assert [level.shape[1] for level in levels] == [80, 160, 320, 640]
+        filled = levels[-1]
+    expected = whole(deeper, image, mask)
+    np.testing.assert_allclose(filled, expected, atol=CLOSE)
+    hole = mask.numpy()[..., 0] > 0
+    assert np.abs(whole(pyramid, image, mask) - expected)[hole].mean() > 100 * CLOSE
+
+
 def test_the_networks_see_what_the_hole_needs_and_no_more(monkeypatch: Any) -> None:
     pyramid, _ = networks(dilation="adaptive")
     top: Any = pyramid.sub_generators[-1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from pathlib import Path
 
 import numpy as np
@@ -199,7 +198,5 @@ def test_of_a_long_list_only_the_first_lines_are_looked_for(place, monkeypatch, 
         return name.endswith("/1.png")
 
     monkeypatch.setattr("os.path.isfile", is_file)
-    began = time.perf_counter()
     assert len(listed_paths(path)) == 100_000
-    assert time.perf_counter() - began < 5
     assert len(looked_for) <= 600
