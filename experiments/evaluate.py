@@ -202,7 +202,7 @@ def report(output: Path, protocol: str, pictures: Mapping[str, Path]) -> None:
 def default_output(named: Iterable[str]) -> Path:
     """`evaluation` in the first run's folder; in `runs` if none is named, or one of the package."""
     runs = [weights.located(split_name(x)[0]) for x in named if not deepfillv2_source(x)]
-    own = (run for run in runs if run.resolve().parent != weights.FOLDER)
+    own = (run for run in runs if run.resolve().parent != weights.FOLDER.resolve())
     return next(own, Path("runs")) / "evaluation"
 
 

@@ -25,6 +25,7 @@ from pgi.config import ExperimentConfig, to_dict
 from pgi.export.weights_folder import Origin, export_weights
 from pgi.rules import check
 from pgi.training.run_folder import Checkpoint
+from pgi.training.weights_file import find
 
 _CONFIGS = Path(__file__).parent / "configs"
 _LICENCE = (
@@ -67,6 +68,18 @@ def _place(path: str | Path) -> str:
     return "/".join(("runs", *parts[-count:]))
 
 
+def _foreign(checkpoint: Checkpoint) -> bool:
+    """Whether it, or a training that it started from, has weights of DeepFillv2's own program.
+
+    Raises:
+        RunFolderError: a training that it started from is not there.
+    """
+    if checkpoint.run.imported():
+        return True
+    start = checkpoint.run.read_config().train.initial_weights
+    return bool(start) and (bool(deepfillv2.split_source(start)) or _foreign(find(start)))
+
+
 def main(argv: list[str]) -> None:
     """Packages the run that the flags name."""
     program.no_arguments(argv)
@@ -77,11 +90,10 @@ def main(argv: list[str]) -> None:
     config = checkpoint.run.read_config()
     config.data.dataset = values.dataset or config.data.dataset
     start = config.train.initial_weights
-    others = checkpoint.run.imported() or deepfillv2.split_source(start)
     rule = "trained here from the start: other weights have a licence of their own"
-    check("--run", rule, not others, values.run)
+    check("--run", rule, not _foreign(checkpoint), values.run)
     if start:
-        config.train.initial_weights = _place(start)
+        config.train.initial_weights = start if start in weights.names() else _place(start)
     terms = recorded_licence(config.data.dataset)
     rule = "a dataset whose images' licence is recorded in data/"
     check("--dataset", rule, terms is not None, config.data.dataset)

@@ -22,6 +22,8 @@ def load(path: str | Path | None = None, depth: str | None = None) -> Inpainter:
 
     Without a path it is the one whose weights ship with the package.
 
+    For holes larger than in training it runs more levels; not under `depth="paper"`.
+
     A SavedModel is a program, and loading it can run anything: load none from a stranger. A run
     folder or a checkpoint is read as data only.
 

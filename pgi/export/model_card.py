@@ -174,8 +174,8 @@ def _metrics(checkpoint: Checkpoint, weights: Mapping[str, Any] | None) -> Itera
         yield "\n`make evaluate` has not measured this checkpoint."
         return
     yield (
-        "\nMeasured by `make evaluate` on frozen crops and masks (docs/EVALUATION.md); intervals "
-        "are 95 % bootstrap over photographs:\n"
+        "\nMeasured by `make evaluate` on frozen crops and masks (docs/EVALUATION.md), with no "
+        "levels but the model's own; intervals are 95 % bootstrap over photographs:\n"
     )
     yield "| protocol | crops | masks | metric | mean | interval | photographs |"
     yield "|---|---|---|---|---:|---|---:|"
@@ -192,8 +192,8 @@ def _limits(
 ) -> Iterator[str]:
     side = config.model.levels[-1]
     yield (
-        f"- It was trained on crops of {side} px. Larger photographs run through the same levels "
-        "at their own size; holes much larger than those of training are filled less well."
+        f"- It was trained on crops of {side} px. Larger photographs are filled at their own size; "
+        "holes much larger than those of training are filled less well."
     )
     yield "- Filled content is invented. It is no evidence of what the photograph showed."
     if max_megapixels is not None:

@@ -57,7 +57,7 @@ class ServedModel(tf.Module):
         super().__init__()
         self._variables = model.generator_variables
         pyramid = RestrictedPyramid(model)
-        deepest = extra_levels(model) if depth == "auto" and pyramid.deepens else None
+        deepest = extra_levels(model, depth)
         # Shared by both functions, so that the graph contains the networks once.
         self._fill_hole = tf.function(
             lambda image, hole: complete_image(pyramid, deepest, image, hole)[-1],

@@ -107,10 +107,10 @@ def export_weights(checkpoint: Checkpoint, folder: Path, origin: Origin) -> Weig
         described = _description(checkpoint, folder.name, origin, weights)
         (parts / "config.json").write_text(described, encoding="utf-8")
         card = model_card(made, folder.name)
-    # The file's hash is in the other two, so what a killed export has left is refused.
+    # config.json is last: until it has the file's hash, what a killed export has left is refused.
     write_atomically(folder / FILE, content)
-    write_atomically(folder / "config.json", described.encode())
     write_atomically(folder / "MODEL_CARD.md", card.encode())
+    write_atomically(folder / "config.json", described.encode())
     return WeightsFile(folder / FILE)
 
 

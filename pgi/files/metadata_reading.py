@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -35,6 +36,7 @@ _SIGNATURE = "content credentials (C2PA, JUMBF), whose signature would be wrong"
 _FOLLOWS = "what follows its end, such as a film or further pictures"
 _ASPECT = "aspect ratio of its pixels"
 _MOST = 20  # Names of what is lost.
+_MOST_TEXT = 2**20  # Bytes of a PNG's text, unpacked; Pillow's limit too.
 
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _EXTENDED_HEAD = len(_EXTENDED_XMP) + 40  # Then a digest, its whole length, and its place there.
@@ -170,12 +172,14 @@ def _of_png(image: Any, content: bytes, lost: list[str]) -> Metadata:
     for name, data in png_chunks(content):
         key = data.split(b"\0", 1)[0]
         if name in _TEXTS:
-            text = image.text.get(key.decode("latin-1"), "").encode()
+            text = _text(name, data)
             if key == XMP_TEXT and name == b"iTXt" and _bytes_of(image, "xmp"):
                 continue  # Pillow has read it.
             if key.startswith(b"Raw profile type "):
                 # Pillow reads EXIF of it. The others can contain thumbnails, too.
                 lost.extend(["ImageMagick's raw profiles"] * (key != b"Raw profile type exif"))
+            elif text is None:
+                lost.append("texts that cannot be read")
             elif without_pictures(text) != text:
                 lost.append(PICTURES)
             else:
@@ -192,6 +196,26 @@ def _of_png(image: Any, content: bytes, lost: list[str]) -> Metadata:
         elif name not in _PNG_KNOWN:
             lost.append(_chunk_name(name))
     return Metadata(texts=tuple(texts), colour=tuple(colour), comments=tuple(comments))
+
+
+def _text(name: bytes, data: bytes) -> bytes | None:
+    """The text of a PNG's chunk in UTF-8; None if it is damaged or would take much memory.
+
+    Not Pillow's: it has one text of those under one name, and none that it cannot decode.
+    """
+    text = data.partition(b"\0")[2]
+    packed = name == b"zTXt"
+    if name == b"iTXt":  # Two flags, language, translated name.
+        packed, text = text[:1] == b"\1", text[2:].split(b"\0", 2)[-1]
+    try:
+        if packed:
+            inflate = zlib.decompressobj()
+            text = inflate.decompress(text[1:] if name == b"zTXt" else text, _MOST_TEXT)
+            if not inflate.eof:
+                return None
+        return text.decode("utf-8" if name == b"iTXt" else "latin-1").encode()
+    except (zlib.error, UnicodeDecodeError):
+        return None
 
 
 def _stays(background: bytes, bits: int, colour_type: int) -> bool:

@@ -84,16 +84,22 @@ def photoshop_resources(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def without_pictures(data: bytes) -> bytes:
-    """Data in which JPEGs, and pictures in base64, are blanked; no byte moves."""
-    blank, start, depth = bytearray(data), 0, 0
+    """Data in which JPEGs, and pictures in base64, are blanked; no byte moves.
+
+    What looks like the start of a JPEG without an end is blanked up to the last end that follows,
+    which is that of another; if none follows, it is left.
+    """
+    blank, start, depth, end = bytearray(data), 0, 0, 0
     for found in _EMBEDDED_JPEG.finditer(data):
         if found[0] == b"\xff\xd8":  # Perhaps in another's own metadata.
-            start = start if depth else found.start()
+            start, end = (start, end) if depth else (found.start(), 0)
             depth += 1
         elif depth:
-            depth -= 1
+            depth, end = depth - 1, found.end()
             if not depth:
                 blank[start : found.end()] = bytes(found.end() - start)
+    if depth and end:
+        blank[start:end] = bytes(end - start)
     for found in _BASE64.finditer(data):
         blank[found.start() : found.end()] = b" " * len(found[0])
     return bytes(blank)

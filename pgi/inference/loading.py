@@ -26,8 +26,8 @@ def load(path: str | Path | None = None, depth: str | None = None) -> Inpainter:
             `runs/places2/best/step-5000`; a folder with a weights file; the name of weights that
             ship with the package; a SavedModel that `pgi export` wrote; or the folder of its
             versions, for the newest one. None for the weights that ship with the package.
-        depth: "paper" or "auto", see `PyramidInpainter`; None for its default. That of a SavedModel
-            was chosen by its export.
+        depth: "paper" or "auto", see `PyramidInpainter`; None for "auto". That of a SavedModel was
+            chosen by its export.
 
     Raises:
         RuleError: a depth for a SavedModel, or an unknown one.

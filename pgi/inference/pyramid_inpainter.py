@@ -22,7 +22,7 @@ _SIGNATURE = (tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([None, Non
 class PyramidInpainter:
     """An `Inpainter` with a model in memory.
 
-    Images larger than the training size run through the same levels at their own size, in memory
+    Images larger than the training size run through the levels at their own size, in memory
     that grows with their pixels (see `pgi.inference.restricted`). Sizes that the levels cannot
     halve are extended at the bottom and right by mirroring.
 
@@ -42,11 +42,9 @@ class PyramidInpainter:
         warning: str | None = None,
         depth: str = "paper",
     ) -> None:
-        check_choice("depth", DEPTHS, depth)
         self.model, self.origin, self.warning = model, origin, warning
         pyramid = RestrictedPyramid(model, compiled=True)
-        deepest = extra_levels(model) if depth == "auto" and pyramid.deepens else None
-        self._complete = functools.partial(complete_image, pyramid, deepest)
+        self._complete = functools.partial(complete_image, pyramid, extra_levels(model, depth))
         self._raw = tf.function(
             functools.partial(_raw_image, model), input_signature=_SIGNATURE, autograph=False
         )
@@ -59,7 +57,7 @@ class PyramidInpainter:
         return [level.numpy() for level in self._complete(*checked(image, mask))]
 
     def raw(self, image: UInt8Array, mask: AnyArray) -> UInt8Array:
-        """The highest level's output for one whole image, before known pixels are restored.
+        """The highest of the model's own levels' output, before known pixels are restored.
 
         Arguments and errors as of `completed_levels`; returns uint8 `[H, W, 3]`.
         """
@@ -67,7 +65,9 @@ class PyramidInpainter:
         return raw
 
 
-def extra_levels(model: PyramidGenerator) -> tf.types.experimental.GenericFunction:
+def extra_levels(
+    model: PyramidGenerator, depth: str
+) -> tf.types.experimental.GenericFunction | None:
     """How many levels beyond a model's own bring a hole down to the size that it was trained on.
 
     The lowest level was trained on images of a certain side and on squares of up to half of it. In
@@ -76,19 +76,35 @@ def extra_levels(model: PyramidGenerator) -> tf.types.experimental.GenericFuncti
     on which the image is smaller than in training. An image's border counts as hole: beyond it,
     nothing is known either.
 
-    Called with bool `[H, W]`, True = hole; returns an int32 scalar.
+    Args:
+        model: built.
+        depth: "paper" or "auto".
+
+    Returns:
+        A function of a hole, bool `[H, W]`, to an int32 scalar. None if there are never more: under
+        "paper", and for a model that cannot have them (`RestrictedPyramid.deepens`).
+
+    Raises:
+        RuleError: the depth is another.
     """
-    side, depth = model.levels[0], len(model.levels)
+    check_choice("depth", DEPTHS, depth)
+    if depth == "paper" or not RestrictedPyramid(model).deepens:
+        return None
+    side, levels, window = model.levels[0], len(model.levels), model.levels[0] // 2 + 1
 
     def count(hole: tf.Tensor) -> tf.Tensor:
         sides = tf.shape(hole)
         lowest = tf.nn.max_pool2d(
-            tf.cast(hole, tf.float32)[None, :, :, None], 2 ** (depth - 1), 2 ** (depth - 1), "SAME"
+            tf.cast(hole, tf.float32)[None, :, :, None],
+            2 ** (levels - 1),
+            2 ** (levels - 1),
+            "SAME",
         )
 
         def too_large(extra: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-            known = tf.nn.max_pool2d(1.0 - mask, side // 2 + 1, 1, "SAME")
-            fits = tf.reduce_min(sides) >= side * 2 ** (depth + extra)
+            known = tf.nn.max_pool2d(1.0 - mask, [window, 1], 1, "SAME")
+            known = tf.nn.max_pool2d(known, [1, window], 1, "SAME")
+            fits = tf.reduce_min(sides) >= side * 2 ** (levels + extra)
             return fits & (tf.reduce_min(known) < 0.5)
 
         return tf.while_loop(

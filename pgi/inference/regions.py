@@ -103,9 +103,9 @@ def _cost(
     """What rectangles cost to compute, `[N]`, in pixels of convolutions.
 
     On a CPU, attention of a pixel costs as much as its convolutions if the image has 2**19 pixels
-    at width 48, 2**18 at width 24, and grows with the image. It needs two more rows of queries, 8
-    pixels each, and reads all keys once, which takes as long as some 2**11 pixels. Starting a
-    rectangle costs some 2**13.
+    at width 48, 2**18 (taken here) at width 24, and grows with the image. It needs two more rows of
+    queries, 8 pixels each, and reads all keys once, which takes as long as some 2**11 pixels.
+    Starting a rectangle costs some 2**13.
     """
     top, left, high, wide = tf.unstack(regions, axis=1)
 

@@ -33,7 +33,7 @@ from pgi.models.refine import RefineNetwork
 from pgi.models.sub_generator import SubGenerator
 
 # Side of the largest rectangle computed at once, in pixels, without its margin. At width 48 an
-# image of this size takes 4.7 GB, attention included (experiments/results/benchmark.md).
+# image of this size takes 2.4 GB, attention included (experiments/results/benchmark.md).
 MAX_SIDE = 2048
 
 _INTEGER = tf.TensorSpec([], tf.int32)
@@ -47,11 +47,11 @@ class RestrictedPyramid:
 
     Called as `levels = restricted(image, mask, extra=0, max_side=MAX_SIDE)`: `image` `[1, H, W, 3]`
     in [-1, 1], whose pixels under the mask have no influence; `mask` `[1, H, W, 1]`, 1 = hole; H
-    and W multiples of `8 * 2 ** (levels - 1)`; `extra` levels beyond the pyramid's own, for each of
-    which its highest sub-generator runs once more, at twice the side; `max_side` of the largest
-    rectangle computed at once, without its margin, in pixels, a multiple of 8. Returns the levels'
-    completed images, `[1, H / 2**k, W / 2**k, 3]` in [-1, 1], coarsest first; the last one alone if
-    `extra` is a tensor.
+    and W multiples of `8 * 2 ** (depth + extra - 1)`; `extra` levels beyond the pyramid's own, for
+    each of which its highest sub-generator runs once more, at twice the side; `max_side` of the
+    largest rectangle computed at once, without its margin, in pixels, a multiple of 8. Returns the
+    levels' completed images, `[1, H / 2**k, W / 2**k, 3]` in [-1, 1], coarsest first; the last one
+    alone if `extra` is a tensor.
 
     Args:
         pyramid: built.
@@ -60,7 +60,7 @@ class RestrictedPyramid:
 
     Attributes:
         depth: number of the pyramid's own levels.
-        deepens: whether `extra` may be above 0. Not with fusion of features.
+        deepens: whether `extra` may be above 0: with several levels that are fused as images.
 
     Section 4 ("any resolution"). The restriction to holes and the levels beyond the pyramid's own
     are ours.
@@ -70,22 +70,21 @@ class RestrictedPyramid:
         graph = _graph if compiled else _as_it_is
         self._levels: list[_Level] = []
         self.depth, self._sub_generators = len(pyramid.levels), pyramid.sub_generators
+        self.deepens = self.depth > 1 and all(
+            level.fusion.startswith("image") for level in pyramid.sub_generators[1:]
+        )
         if any(level.fusion.startswith("feature") for level in pyramid.sub_generators):
             self._whole = graph(lambda *images: _whole(pyramid, *images), _pixels(3), _pixels(1))
             return
         shared = _Shared(pyramid.sub_generators[-1].refine, graph)
         self._levels = [_Level(x, graph, shared) for x in pyramid.sub_generators]
 
-    @property
-    def deepens(self) -> bool:
-        return bool(self._levels)
-
     def __call__(
         self, image: tf.Tensor, mask: tf.Tensor, extra: Size = 0, max_side: int = MAX_SIDE
     ) -> list[tf.Tensor]:
         results: list[tf.Tensor] = []
         with frozen(self._sub_generators):
-            if not self.deepens:
+            if not self._levels:
                 results = self._whole(image, mask)
                 return results
             images, masks = pyramids(*_halved(image, mask, extra), self.depth)

@@ -22,7 +22,7 @@ class GatedConv2D(keras.layers.Conv2D):
         kernel_size: side of the kernel in pixels.
         strides: step in pixels.
         dilation_rate: distance of the kernel's elements in pixels. A layer that is not `trainable`
-            computes dilated convolutions faster, but may have no gradient.
+            computes faster, but if dilated has no gradient.
         upsample: whether the input is first doubled by nearest neighbour; `kernel_size` 3 only.
             It is computed on the input as it is, with 2.25 times fewer products.
         activation: of the features, a name or a function.

@@ -42,9 +42,8 @@ def double_bilinear(x: tf.Tensor) -> tf.Tensor:
 
 
 def double_nearest(x: tf.Tensor) -> tf.Tensor:
-    """Nearest-neighbour x2, DeepFillv2's upsampling in a network: to `[B, 2H, 2W, C]`."""
+    """Nearest-neighbour x2: to `[B, 2H, 2W, C]`. In a network see `GatedConv2D`'s `upsample`."""
     batch, height, width, channels = dimensions(x)
-    # Not x[:, :, None, :, None]: TensorFlow Lite slices at most five axes.
     apart = tf.reshape(x, [batch, height, 1, width, 1, channels])
     repeated = tf.tile(apart, [1, 1, 2, 1, 2, 1])
     return tf.reshape(repeated, [batch, 2 * height, 2 * width, channels])

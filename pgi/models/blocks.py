@@ -162,7 +162,7 @@ def run(layers: Sequence[keras.layers.Layer], x: tf.Tensor) -> tf.Tensor:
 
 @contextlib.contextmanager
 def frozen(networks: Sequence[keras.layers.Layer]) -> Iterator[None]:
-    """Computes dilated convolutions as single ops, without a gradient; see `GatedConv2D`."""
+    """Computes gated convolutions faster, dilated ones without a gradient; see `GatedConv2D`."""
     before = [network.trainable for network in networks]
     for network in networks:
         network.trainable = False

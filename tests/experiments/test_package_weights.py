@@ -76,7 +76,9 @@ def test_a_config_of_no_file_has_no_command() -> None:
 
 @pytest.mark.slow
 def test_a_run_is_packaged_without_places_of_this_machine(tmp_path: Path) -> None:
-    write_named_run(tmp_path / "run", initial_weights=str(tmp_path / "first" / "best" / "step-9"))
+    write_named_run(tmp_path / "first")
+    first = str(tmp_path / "first" / "checkpoints" / "step-1")
+    write_named_run(tmp_path / "run", initial_weights=first)
     step_1 = tmp_path / "run" / "checkpoints" / "step-1"
     options = ("--name=little", "--dataset=photos", "--hours=9.5", "--limit=No clouds, ever.")
     result = package(tmp_path, f"--run={step_1}", *options)
@@ -90,7 +92,7 @@ def test_a_run_is_packaged_without_places_of_this_machine(tmp_path: Path) -> Non
     assert "someone" not in both and str(tmp_path) not in both
     for text in (
         *("- No clouds, ever.", "Apache-2.0", "data/photos/photographs.json", "9.5 hours"),
-        "--config.train.initial_weights=runs/first/best/step-9",
+        "--config.train.initial_weights=runs/first/checkpoints/step-1",
         "--run=runs/run/checkpoints/step-1 --name=little --dataset=photos --hours=9.5",
     ):
         assert text in card, text
@@ -103,13 +105,16 @@ def test_a_run_is_packaged_without_places_of_this_machine(tmp_path: Path) -> Non
         ("", ["--hours=1"], "--dataset must be a dataset whose images' licence is recorded"),
         ("", ["--dataset=photos"], "--hours must be positive, got None"),
         ("deepfillv2:snap-0", ["--hours=1", "--dataset=photos"], "--run must be trained here from"),
+        ("FIRST", ["--hours=1", "--dataset=photos"], "--run must be trained here from"),
+        ("nowhere", ["--hours=1", "--dataset=photos"], "nowhere is neither a run folder nor"),
         ("", ["--hours=1", "--dataset=photos"], "cannot be stored as float16"),
     ],
 )
 def test_what_cannot_be_packaged_is_one_line(
     tmp_path: Path, train: str, options: list[str], message: str
 ) -> None:
-    write_named_run(tmp_path / "run", initial_weights=train)
+    write_named_run(tmp_path / "first", initial_weights="deepfillv2:snap-0")
+    write_named_run(tmp_path / "run", train.replace("FIRST", str(tmp_path / "first")))
     result = package(tmp_path, f"--run={tmp_path / 'run'}", *options)
     assert result.returncode == 2 and message in result.stderr.splitlines()[-1], result.stderr
     assert not (tmp_path / "package").exists()

@@ -304,6 +304,13 @@ def test_a_preview_in_a_cameras_notes_is_blanked_and_no_byte_of_them_moves(kind)
     assert lost == (PICTURES,) and not shows(result)
 
 
+def test_a_jpeg_without_an_end_hides_none_after_it():
+    cut, gap = THUMBNAIL[:60], b"between" * 9
+    data = b"head" + cut + gap + THUMBNAIL + b"tail"
+    expected = b"head" + bytes(len(cut + gap + THUMBNAIL)) + b"tail"
+    assert segments.without_pictures(data) == expected
+
+
 def test_long_words_and_spaces_are_no_pictures():
     text = b"word " * 500 + b"a" * 400 + b" " * 3000 + b"https://example.org/9j/" + b"b/" * 200
     assert segments.without_pictures(text) == text
@@ -340,12 +347,8 @@ def test_a_png_keeps_texts_and_colour_chunk_by_chunk(bits):
     assert chunks_of(result)[-1] == (b"IEND", b"") and lost == ()
 
 
-def test_xmp_that_cannot_be_unpacked_stays_as_it_is():
-    odd = (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0no zlib")
-    result, lost = written(png_with(chunk(*odd)))
-    assert odd in chunks_of(result) and lost == ()
-
-
+UNREADABLE = "texts that cannot be read"
+PACKED = zlib.compress(BASE64)
 LOST_OF_PNG = {
     "tIME": (chunk(b"tIME", struct.pack(">HBBBBB", 2020, 1, 2, 3, 4, 5)), "tIME chunk"),
     "sBIT": (chunk(b"sBIT", b"\5\6\5"), "sBIT chunk"),
@@ -362,6 +365,14 @@ LOST_OF_PNG = {
     ),
     "a thumbnail in a text": (chunk(b"tEXt", b"Thumbnail\0" + BASE64), PICTURES),
     "a packed one": (chunk(b"zTXt", b"Thumbnail\0\0" + zlib.compress(BASE64)), PICTURES),
+    "one of two languages": (chunk(b"iTXt", b"Thumbnail\0\1\0de\0Bild\0" + PACKED), PICTURES),
+    "a text of no encoding": (chunk(b"iTXt", b"Thumbnail\0\0\0\0\0\xff" + BASE64), UNREADABLE),
+    "a text that cannot be unpacked": (chunk(b"zTXt", b"Title\0\0no zlib"), UNREADABLE),
+    "XMP that cannot be unpacked": (
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0no zlib"),
+        UNREADABLE,
+    ),
+    "a text without end": (chunk(b"zTXt", b"Title\0\0" + PACKED[:-9]), UNREADABLE),
 }
 
 
@@ -371,6 +382,16 @@ def test_what_a_png_does_not_keep_is_said(name):
     result, lost = written(png_with(part))
     assert lost == (kind,)
     assert [x for x, _ in chunks_of(result)] == [b"IHDR", b"IDAT", b"IEND"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt"])
+def test_of_two_texts_of_one_name_each_is_looked_at(kind, order):
+    picture = BASE64 if kind == b"tEXt" else b"\0" + PACKED
+    parts = [chunk(kind, b"Thumb\0" + picture), chunk(b"tEXt", b"Thumb\0hello")]
+    result, lost = written(png_with(b"".join(parts[::order])))
+    assert lost == (PICTURES,) and (b"tEXt", b"Thumb\0hello") in chunks_of(result)
+    assert [name for name, _ in chunks_of(result)].count(kind) == (kind == b"tEXt")
 
 
 def test_how_pixels_are_stored_is_no_loss():

@@ -365,7 +365,20 @@ def test_levels_are_added_until_the_hole_is_as_small_as_in_training(seed: int) -
         if small or min(height, width) / 2 ** (halvings + 1) < 8:
             expected = halvings - 1
             break
-    assert int(extra_levels(model)(hole)) == expected
+    count = extra_levels(model, "auto")
+    assert count is not None and int(count(hole)) == expected
+
+
+@pytest.mark.parametrize(
+    "options", [{"levels": (16,)}, {"fusion": "none"}, {"fusion": "feature_coarse"}]
+)
+def test_no_levels_are_added_where_none_was_trained_to_follow_another(options: dict) -> None:
+    model = PyramidGenerator(**{"levels": (8, 16), "width": 4, **options})
+    model.build_networks()
+    image, mask = example(200, 168)
+    paper, auto = (PyramidInpainter(model, depth=x) for x in ("paper", "auto"))
+    assert len(auto.completed_levels(image, mask)) == len(model.levels)
+    np.testing.assert_array_equal(auto(image, mask), paper(image, mask))
 
 
 def test_deeper_pyramids_for_larger_holes_only(inpainter: PyramidInpainter) -> None:
