@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -70,8 +71,8 @@ def _literal(
 def _use_literal_layers(paste: str = "convolution") -> None:
     """Replaces our form of layers by DeepFillv2's in this process, which measures nothing else."""
     attention = functools.partial(_literal, paste=paste)
-    setattr(refine, "contextual_attention", attention)  # noqa: B010  (type checkers forbid a plain =)
-    setattr(GatedConv2D, "call", _literal_gated_convolution)  # noqa: B010
+    mock.patch.object(refine, "contextual_attention", attention).start()
+    mock.patch.object(GatedConv2D, "call", _literal_gated_convolution).start()
 
 
 def _literal_gated_convolution(layer: GatedConv2D, x: tf.Tensor) -> tf.Tensor:

@@ -82,13 +82,15 @@ def extra_levels(
 
     Returns:
         A function of a hole, bool `[H, W]`, to an int32 scalar. None if there are never more: under
-        "paper", and for a model that cannot have them (`RestrictedPyramid.deepens`).
+        "paper", for a model of one level, and for one whose levels are not fused as images.
 
     Raises:
         RuleError: the depth is another.
     """
     check_choice("depth", DEPTHS, depth)
-    if depth == "paper" or not RestrictedPyramid(model).deepens:
+    upper = model.sub_generators[1:]
+    fused = bool(upper) and all(level.fusion.startswith("image") for level in upper)
+    if depth == "paper" or not fused:
         return None
     side, levels, window = model.levels[0], len(model.levels), model.levels[0] // 2 + 1
 

@@ -60,7 +60,6 @@ class RestrictedPyramid:
 
     Attributes:
         depth: number of the pyramid's own levels.
-        deepens: whether `extra` may be above 0: with several levels that are fused as images.
 
     Section 4 ("any resolution"). The restriction to holes and the levels beyond the pyramid's own
     are ours.
@@ -70,9 +69,6 @@ class RestrictedPyramid:
         graph = _graph if compiled else _as_it_is
         self._levels: list[_Level] = []
         self.depth, self._sub_generators = len(pyramid.levels), pyramid.sub_generators
-        self.deepens = self.depth > 1 and all(
-            level.fusion.startswith("image") for level in pyramid.sub_generators[1:]
-        )
         if any(level.fusion.startswith("feature") for level in pyramid.sub_generators):
             self._whole = graph(lambda *images: _whole(pyramid, *images), _pixels(3), _pixels(1))
             return

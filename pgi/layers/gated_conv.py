@@ -74,14 +74,13 @@ class GatedConv2D(keras.layers.Conv2D):
         if self.trainable:
             outputs = tf.nn.bias_add(self.convolution_op(inputs, kernel), bias)
             features, gates = tf.split(outputs, 2, axis=-1)
-            outputs = self.feature_activation(features) * tf.sigmoid(gates)
         else:
             # Without a gradient TensorFlow joins bias and activation to a convolution of their own.
             halves = zip(tf.split(kernel, 2, axis=-1), tf.split(bias, 2))
             features, gates = (
                 tf.nn.bias_add(self.convolution_op(inputs, kernel), bias) for kernel, bias in halves
             )
-            outputs = self.feature_activation(features) * tf.sigmoid(gates)
+        outputs = self.feature_activation(features) * tf.sigmoid(gates)
         # The first and the last row and column belong to pixels outside of the image.
         return tf.nn.depth_to_space(outputs, 2)[:, 1:-1, 1:-1] if self.upsample else outputs
 
